@@ -1,0 +1,58 @@
+# Every target calls python -m midigen_utils, pytest, jupyter or ruff: the README gives the plain commands.
+
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+TORCH_INDEX ?=
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab data train generate doctor test test-slow test-browser lint check clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /|/' | while IFS='|' read name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
+
+setup: $(VENV)/installed  ## Make the environment .venv (CONSTRAINTS= takes the newest packages)
+
+$(VENV)/installed: pyproject.toml $(wildcard $(CONSTRAINTS))
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --upgrade pip
+	$(RUN) pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(RUN) pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[test]'
+	@touch $@
+
+demo: setup  ## Build a corpus, train, compose 30 s of music and write it to midi_data/generated
+	$(RUN) midigen_utils demo
+
+lab: setup  ## Open the notebooks in JupyterLab
+	$(RUN) jupyter lab notebooks
+
+data: setup  ## Download MAESTRO (58 MB) and build its piano rolls
+	$(RUN) midigen_utils data
+
+train: setup  ## Train a model (ARGS="--corpus maestro --model lstm"; see the README)
+	$(RUN) midigen_utils train $(ARGS)
+
+generate: setup  ## Compose with the trained model (ARGS="--temperature 1.0")
+	$(RUN) midigen_utils generate $(ARGS)
+
+doctor: setup  ## Show versions, device, sound, corpora and disk space
+	$(RUN) midigen_utils doctor
+
+test: setup  ## Run all tests but the slow ones
+	$(RUN) pytest
+
+test-slow: setup  ## Run the tests that take minutes
+	$(RUN) pytest -m slow
+
+test-browser: setup  ## Run the tests that drive a browser (Debian's chromium)
+	$(RUN) pytest -m browser tests/test_browser.py
+
+lint: setup  ## Check style
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+check: lint test  ## All that continuous integration runs
+
+clean:  ## Remove the environment and the caches; corpora, checkpoints and music stay
+	rm -rf $(VENV) midi_data/cache build .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,39 @@
+"""midigen: from a MIDI file to a neural network that composes piano music.
+
+Every name of the public interface can be imported from here; what is not used
+is not loaded, so `import midigen_utils` takes no torch.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "config": "MIDI_CONFIG NUM_PITCHES SEQUENCE_LENGTH STRIDE BATCH_SIZE LEARNING_RATE GRAD_CLIP NUM_EPOCHS "
+    "scaled seed_everything pick_device",
+    "midi": "Notes read_notes read_pedal write_midi",
+    "corpus": "Corpus Piece load_corpus load_maestro load_folder",
+    "download": "download_maestro",
+    "piano_roll": "midi_to_piano_roll piano_roll_to_midi notes_to_roll roll_to_notes",
+    "cache": "load_piano_rolls",
+    "dataset": "SequenceDataset Batches",
+    "lstm": "MusicLSTM",
+    "mamba": "MusicMamba",
+    "checkpoints": "save_checkpoint load_checkpoint load_model",
+    "metrics": "frame_nll fit_baselines",
+    "training": "fit evaluate",
+    "generation": "generate_music generate_random_seed generate_from_random_seed",
+    "plotting": "plot_piano_roll plot_history",
+    "playback": "play_piano_roll synthesize write_wav",
+    "player": "player",
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name):
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'midigen_utils' has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+
+
+def __dir__():
+    return __all__

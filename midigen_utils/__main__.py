@@ -1,0 +1,277 @@
+"""`python -m midigen_utils <verb>`: everything that make does, on any system."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import config
+from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SEQUENCE_LENGTH, STRIDE
+
+MODEL_NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
+
+
+def main(arguments=None):
+    """Run one verb.
+
+    Args:
+        arguments: list of words, default those of the command line.
+
+    Returns:
+        The exit code: 0 when all went well, 1 with a message when not.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def data(options):
+    """Get a corpus and build its piano rolls; 1 if a file had to be left out."""
+    from .download import download_maestro
+
+    if options.corpus == "maestro":
+        download_maestro()
+    rolls, corpus = _load(options, _midi_config(options))
+    for split, part in rolls.items():
+        hours = len(part.frames) / MIDI_CONFIG["fs"] / 3600
+        print(f"{split:<11}{len(part):6} pieces  {hours:7.2f} hours of piano roll")
+    return 1 if corpus.skipped else 0
+
+
+def train(options):
+    """Train a model; keep the best epoch in `<output>/best_model.pt`."""
+    from . import checkpoints, training
+    from .metrics import fit_baselines
+
+    midi_config = _midi_config(options)
+    rolls, _ = _load(options, midi_config)
+    config.seed_everything(options.seed)
+    model = checkpoints.MODELS[MODEL_NAMES[options.model]]()
+    device = config.pick_device(options.device)
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{type(model).__name__}, {parameters:,} parameters, on {device.type}; {len(rolls['train'])} pieces")
+    baseline = training.evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
+    print(f"to beat: per-key Markov-1, validation {baseline:.3f} nats per frame")
+    training.fit(
+        model,
+        rolls,
+        options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        sequence_length=options.sequence_length,
+        stride=options.stride,
+        seed=options.seed,
+        patience=options.patience,
+        resume=options.resume,
+        folder=options.output,
+        device=device,
+        midi_config=midi_config,
+    )
+    print(f"best model: {(options.output or config.MIDI_DATA) / 'best_model.pt'}")
+
+
+def generate(options):
+    """Continue a held-out piece, a MIDI file or a random pattern; write MIDI, WAV, PNG and a page."""
+    from .checkpoints import load_checkpoint, load_model
+    from .generation import generate_music, generate_random_seed
+
+    checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
+    midi_config = load_checkpoint(checkpoint).get("midi_config", MIDI_CONFIG)
+    model = load_model(checkpoint, config.pick_device(options.device))
+    fs = midi_config["fs"]
+    frames = round(options.seed_seconds * fs)
+    if options.seed == "random":
+        seed, title = generate_random_seed(options.random_seed)[:frames], "A random seed"
+    elif options.seed == "corpus":
+        seed, title = _held_out_piece(*_load(options, midi_config), options.piece)
+        seed = seed[:frames]
+    else:
+        from .piano_roll import midi_to_piano_roll
+
+        seed, title = midi_to_piano_roll(options.seed, midi_config)[:frames], Path(options.seed).stem
+    if len(seed) == 0:
+        raise ValueError("the seed has no frame; give --seed-seconds more than 0")
+    roll = generate_music(
+        model, seed, round(options.seconds * fs), options.temperature, random_seed=options.random_seed
+    )
+    name = f"{options.name or 'take'}-t{options.temperature:g}-r{options.random_seed}"
+    write_music(roll, midi_config, config.MIDI_DATA / "generated" / name, title, len(seed))
+
+
+def evaluate(options):
+    """Print a checkpoint's scores beside the baselines', on the same frames."""
+    from .checkpoints import load_checkpoint, load_model
+    from .metrics import fit_baselines
+    from .training import evaluate as score
+
+    checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
+    rolls, _ = _load(options, load_checkpoint(checkpoint).get("midi_config", MIDI_CONFIG))
+    device = config.pick_device(options.device)
+    models = {**fit_baselines(rolls["train"]), checkpoint: load_model(checkpoint)}
+    print(f"{options.corpus}, {options.split}: {len(rolls[options.split])} pieces; nats per frame; F1 at the")
+    print("threshold that is best on validation\n")
+    print("| model | NLL | NLL, changing frames | NLL, onset frames | precision | recall | F1 |")
+    print("|---|---|---|---|---|---|---|")
+    for name, model in models.items():
+        threshold = score(model, rolls["validation"], device)["threshold"]
+        result = score(model, rolls[options.split], device, threshold)
+        columns = ("nll", "nll_change", "nll_onset", "precision", "recall", "f1")
+        print(f"| {name} | " + " | ".join(f"{result[column]:.3f}" for column in columns) + " |")
+
+
+def demo(options):
+    """The whole road once: corpus, training, generation, sound."""
+    from .checkpoints import load_model
+    from .generation import generate_music
+    from .mamba import MusicMamba
+    from .metrics import fit_baselines
+    from .training import evaluate as score
+    from .training import fit
+
+    print("1 of 4  The corpus: Bach's chorales, from the scores that come with music21.")
+    rolls, corpus = _load(options, MIDI_CONFIG)
+    print("2 of 4  Training a MusicMamba to predict the next sixteenth of a second: one epoch.")
+    baseline = score(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
+    print(f"        To beat: {baseline:.2f} nats per frame, by a table of how often each key stays or goes down.")
+    config.seed_everything(0)
+    folder = config.MIDI_DATA / "demo"
+    fit(MusicMamba(), rolls, epochs=1, batch_size=32, folder=folder)
+    print("3 of 4  Composing 30 s from the first 4 s of a chorale that it has never seen.")
+    seed, title = _held_out_piece(rolls, corpus, 0)
+    model = load_model(folder / "best_model.pt", config.pick_device())
+    roll = generate_music(model, seed[:SEQUENCE_LENGTH], 30 * MIDI_CONFIG["fs"], temperature=0.8, random_seed=0)
+    print("4 of 4  Writing it as MIDI, sound, picture and page.")
+    write_music(roll, MIDI_CONFIG, config.MIDI_DATA / "generated" / "demo", title, SEQUENCE_LENGTH)
+    print("\nNext: `make lab` opens the notebooks. `make data` downloads MAESTRO (58 MB), real piano performances;")
+    print("`make train` trains on them for longer, and then sounds better than this first minute of learning.")
+
+
+def doctor(options):
+    """Print what this machine has and what it lacks."""
+    from .doctor import report
+
+    print(report())
+
+
+def stats(options):
+    """Write `midi_data/maestro_statistics.json` from the MAESTRO at hand."""
+    from .corpus import SPLITS, load_maestro
+    from .descriptors import write_statistics
+
+    corpus = load_maestro()
+    write_statistics({split: [piece.path for piece in corpus.split(split)] for split in SPLITS})
+    print(config.MIDI_DATA / "maestro_statistics.json")
+
+
+def write_music(roll, midi_config, stem, title, seed_frames=0):
+    """Write a roll as `.mid`, `.wav`, `.png` and `.html`, and print where they are.
+
+    Args:
+        roll: `(T, P)` floats in [0, 1].
+        midi_config: its `MIDI_CONFIG`.
+        stem: path without an ending.
+        title: of picture and page.
+        seed_frames: frames at the beginning that were given, drawn in another colour.
+    """
+    from .piano_roll import piano_roll_to_midi
+    from .playback import fluidsynth_missing, synthesize, write_wav
+    from .player import LONGEST, player
+    from .plotting import bare_figure, figure_png, plot_piano_roll
+
+    piano_roll_to_midi(roll, midi_config, f"{stem}.mid", velocity_threshold=0)
+    print(fluidsynth_missing() or "Sound by FluidSynth.")
+    write_wav(synthesize(roll, midi_config), f"{stem}.wav")
+    fig, ax = bare_figure(12, 4)
+    plot_piano_roll(roll, midi_config, ax, seed_frames, title)
+    Path(f"{stem}.png").write_bytes(figure_png(fig, dpi=120))
+    shown = roll[: LONGEST * midi_config["fs"]]
+    player(shown, midi_config, seed_frames, title).save(f"{stem}.html")
+    for ending, what in {"html": "open it in a browser", "mid": "MIDI", "wav": "sound", "png": "picture"}.items():
+        print(f"  {stem}.{ending}  {what}")
+
+
+def _held_out_piece(rolls, corpus, number):
+    """The roll and title of a piece of the test split."""
+    if not 0 <= number < len(rolls["test"]):
+        raise ValueError(f"--piece {number}: the test split has pieces 0 to {len(rolls['test']) - 1}")
+    piece = corpus.split("test")[number]
+    return rolls["test"][number], f"{piece.composer}: {piece.title}".strip(": ")
+
+
+def _load(options, midi_config):
+    """Rolls and corpus; prints each file that was left out, and why."""
+    from .cache import load_piano_rolls
+    from .corpus import load_corpus
+
+    corpus = load_corpus(options.corpus, options.all_instruments)
+    rolls, corpus = load_piano_rolls(corpus, midi_config, limit=options.limit)
+    for path, reason in corpus.skipped:
+        print(f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", file=sys.stderr)
+    return rolls, corpus
+
+
+def _midi_config(options):
+    return {**MIDI_CONFIG, "max_duration": None} if options.whole_pieces else MIDI_CONFIG
+
+
+def _parser():
+    parser = argparse.ArgumentParser("python -m midigen_utils", description="From MIDI files to music of your own.")
+    verbs = parser.add_subparsers(required=True, metavar="verb")
+
+    def verb(run):
+        sub = verbs.add_parser(run.__name__, help=run.__doc__.splitlines()[0], description=run.__doc__)
+        sub.set_defaults(run=run)
+        return sub
+
+    def corpus_verb(run, corpus="bach"):
+        sub = verb(run)
+        sub.add_argument("--corpus", default=corpus, help=f"bach, maestro or a folder of MIDI files (default {corpus})")
+        sub.add_argument("--all-instruments", action="store_true", help="take all tracks but drums, not only pianos")
+        sub.add_argument("--limit", type=int, help="so many training pieces only, for a quick try (such as 50)")
+        return sub
+
+    def number(sub, name, kind, default, text):
+        sub.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
+
+    sub = corpus_verb(data, "maestro")
+    sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
+    sub = corpus_verb(train)
+    sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
+    sub.add_argument("--model", choices=MODEL_NAMES, default="mamba")
+    number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
+    number(sub, "batch-size", int, BATCH_SIZE, "windows of a step")
+    number(sub, "learning-rate", float, LEARNING_RATE, "of AdamW")
+    number(sub, "sequence-length", int, SEQUENCE_LENGTH, "frames of a window")
+    number(sub, "stride", int, STRIDE, "frames between windows")
+    number(sub, "seed", int, 0, "of all random numbers")
+    sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
+    sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")
+    sub.add_argument("--output", type=Path, help="folder to write into (default midi_data)")
+    sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    sub = corpus_verb(generate)
+    sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")
+    sub.add_argument("--seed", default="corpus", help="corpus, random, or the path of a MIDI file (default corpus)")
+    number(sub, "piece", int, 0, "which piece of the test split is the seed")
+    number(sub, "seed-seconds", float, 4.0, "how much of the seed the model is given")
+    number(sub, "seconds", float, 30.0, "how much to compose")
+    number(sub, "temperature", float, 0.8, "above 0; higher is more surprising")
+    number(sub, "random-seed", int, 0, "another one gives another take")
+    sub.add_argument("--name", help="of the files in midi_data/generated (default take)")
+    sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    sub = corpus_verb(evaluate)
+    sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")
+    sub.add_argument("--split", choices=("train", "validation", "test"), default="validation")
+    sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    verb(demo).set_defaults(corpus="bach", all_instruments=False, limit=None)
+    verb(doctor)
+    verb(stats)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

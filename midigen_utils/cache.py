@@ -1,0 +1,179 @@
+"""A corpus as piano rolls on disk: one array of velocity bins per split, memory-mapped."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from . import config
+from .config import MIDI_CONFIG, check_config
+from .corpus import SPLITS
+from .piano_roll import midi_to_bins
+
+FORMAT = 1  # raise it when the files below, or the meaning of a roll, change
+MANY = 500  # files; below that, one process is done before a second one has started
+
+
+class RollSplit:
+    """The piano rolls of one split: a list that lies on disk.
+
+    `rolls[i]` is `(T, P)` float32 in [0, 1], read when asked for; `len(rolls)` pieces.
+
+    Notebook: 02_piano_roll
+
+    Attributes:
+        frames: `(F, P)` uint8, memory-mapped: pieces end to end, 0 for silence, else the velocity bin.
+        starts: `(N,)` int64, first row of each piece in `frames`.
+        lengths: `(N,)` int64, rows of each piece.
+        pieces: list of N `Piece`.
+        velocity_bins: the bin of velocity 1.0.
+    """
+
+    def __init__(self, frames, starts, lengths, pieces, velocity_bins):
+        self.frames = frames
+        self.starts = np.asarray(starts, dtype=np.int64)
+        self.lengths = np.asarray(lengths, dtype=np.int64)
+        self.pieces = pieces
+        self.velocity_bins = velocity_bins
+
+    def __len__(self):
+        return len(self.pieces)
+
+    def __getitem__(self, i):
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"piece {i} of {len(self)}")
+        start = self.starts[i]
+        return self.frames[start : start + self.lengths[i]].astype(np.float32) / np.float32(self.velocity_bins)
+
+    def spread(self, count):
+        """`count` pieces, evenly spread over the split, as a `RollSplit` of its own (no copy)."""
+        chosen = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
+        pieces = [self.pieces[i] for i in chosen]
+        return RollSplit(self.frames, self.starts[chosen], self.lengths[chosen], pieces, self.velocity_bins)
+
+
+def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, workers=None):
+    """The piano rolls of a corpus by split: built once, then memory-mapped.
+
+    The cache lies in `midi_data/cache/`. It is rebuilt when a file, the config or the
+    format changed. It is written beside and then renamed: after a crash it is whole or
+    absent. A file that cannot be read is left out and named in the corpus that comes back.
+
+    Notebook: 02_piano_roll
+
+    Args:
+        corpus: `Corpus`.
+        config: `MIDI_CONFIG` or a dict with its keys.
+        sustain: whether the pedal lengthens notes.
+        limit: take only so many pieces of train, evenly spread, and as large a part of the others; `None` for all.
+        workers: processes to build with; default: all cores for large corpora, else one.
+
+    Returns:
+        `(rolls, corpus)`: a dict from `"train"`, `"validation"`, `"test"` to `RollSplit`,
+        and the corpus without the files that could not be read (they are in `skipped`).
+
+    Raises:
+        ValueError: not one file of the corpus could be read.
+        OSError: `midi_data` cannot be written.
+    """
+    check_config(config)
+    folder = _cache_folder(corpus, config, sustain)
+    if not (folder / "index.json").is_file():
+        _build(corpus, config, sustain, folder, workers)
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    corpus = _without_skipped(corpus, index["skipped"])
+    keys = config["max_pitch"] - config["min_pitch"] + 1
+    rolls = {}
+    for split in SPLITS:
+        shape = (sum(index["lengths"][split]), keys)
+        empty = shape[0] == 0
+        # "c": the file is never written, but torch may share the memory.
+        frames = np.zeros(shape, np.uint8) if empty else np.memmap(folder / f"{split}.u8", np.uint8, "c", shape=shape)
+        lengths = np.array(index["lengths"][split], dtype=np.int64)
+        starts = np.cumsum(lengths) - lengths
+        rolls[split] = RollSplit(frames, starts, lengths, corpus.split(split), config["velocity_bins"])
+    if limit is not None:
+        share = limit / max(len(rolls["train"]), 1)
+        rolls = {split: rolls[split].spread(max(1, round(share * len(rolls[split])))) for split in SPLITS}
+    return rolls, corpus
+
+
+def _cache_folder(corpus, midi_config, sustain):
+    """A folder whose name changes with whatever the rolls are made from."""
+    files = hashlib.sha256()
+    for piece in corpus.pieces:
+        stat = piece.path.stat()
+        line = f"{piece.path.relative_to(corpus.folder).as_posix()}|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n"
+        files.update(line.encode("utf-8", "surrogateescape"))
+    settings = json.dumps([FORMAT, sorted(midi_config.items()), sustain, corpus.all_instruments])
+    how = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    where = hashlib.sha256(str(corpus.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return config.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{files.hexdigest()[:12]}"
+
+
+def _build(corpus, midi_config, sustain, folder, workers):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.parent / tempfile.mkdtemp(prefix=".building-", dir=folder.parent)
+    try:
+        lengths, skipped = {split: [] for split in SPLITS}, []
+        files = {split: open(temporary / f"{split}.u8", "wb") for split in SPLITS}
+        try:
+            rolls = _rolls(corpus, midi_config, sustain, workers)
+            progress = tqdm(corpus.pieces, desc=f"piano rolls of {corpus.name}", unit="file")
+            for piece, (roll, reason) in zip(progress, rolls):
+                if roll is None:
+                    skipped.append([piece.path.relative_to(corpus.folder).as_posix(), reason])
+                else:
+                    files[piece.split].write(roll.tobytes())
+                    lengths[piece.split].append(len(roll))
+        finally:
+            for file in files.values():
+                file.close()
+        if not any(lengths.values()):
+            raise ValueError(f"no file of {corpus.name} could be read; the first: {skipped[0][1]}")
+        index = {"lengths": lengths, "skipped": skipped}
+        (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            if not (folder / "index.json").is_file():  # else another process was first, with the same rolls
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in folder.parent.glob(folder.name[:-12] + "*"):  # made from files that have changed since
+        if old != folder:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _rolls(corpus, midi_config, sustain, workers):
+    """Yield `(roll, None)` or `(None, reason)` for each piece, in order."""
+    jobs = [(piece.path, midi_config, sustain, corpus.all_instruments) for piece in corpus.pieces]
+    if workers is None:
+        workers = (os.cpu_count() or 1) if len(jobs) >= MANY else 1
+    if workers == 1:
+        yield from map(_roll_or_reason, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for start in range(0, len(jobs), 64 * workers):  # a few at a time, so that memory stays bounded
+            yield from pool.map(_roll_or_reason, jobs[start : start + 64 * workers], chunksize=16)
+
+
+def _roll_or_reason(job):
+    path, midi_config, sustain, all_instruments = job
+    try:
+        return midi_to_bins(path, midi_config, sustain, all_instruments), None
+    except (ValueError, OSError) as error:
+        return None, str(error)
+
+
+def _without_skipped(corpus, skipped):
+    reasons = {corpus.folder / name: reason for name, reason in skipped}
+    pieces = tuple(piece for piece in corpus.pieces if piece.path not in reasons)
+    return replace(corpus, pieces=pieces, skipped=corpus.skipped + tuple(reasons.items()))

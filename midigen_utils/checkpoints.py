@@ -1,0 +1,116 @@
+"""Checkpoints: a trained model on disk, and back."""
+
+import os
+import pickle
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from . import config
+from .lstm import MusicLSTM
+from .mamba import MusicMamba
+
+MODELS = {"MusicMamba": MusicMamba, "MusicLSTM": MusicLSTM}
+
+
+def save_checkpoint(path, model, optimizer, epoch, val_loss, **extras):
+    """Write a checkpoint: to a temporary file first, which is then renamed.
+
+    Args:
+        path: where to; its folder is made.
+        model, optimizer: their `state_dict()`s are kept, and the model's name and `config`.
+        epoch: last epoch that was completed, counted from 0; -1 for none.
+        val_loss: validation loss in nats per frame.
+        extras: more entries, of plain types and tensors only.
+    """
+    state = {
+        "epoch": epoch,
+        "model_state_dict": model.state_dict(),
+        "optimizer_state_dict": optimizer.state_dict(),
+        "val_loss": float(val_loss),
+        "model": type(model).__name__,
+        "model_config": dict(model.config),
+        "version": _version(),
+        **extras,
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path):
+    """Read a checkpoint onto the CPU. Nothing in it is ever run (`weights_only=True`).
+
+    Args:
+        path: of a file that `save_checkpoint` wrote, or of one with the four keys
+            `epoch`, `model_state_dict`, `optimizer_state_dict`, `val_loss`.
+
+    Returns:
+        The dict.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no checkpoint, cut off, or with objects that are not plain data.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no checkpoint there; train first (`make train`), or check the path")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path}: refused, it holds more than plain data and could run code when loaded; "
+            "save tensors, numbers, text, lists and dicts only"
+        ) from None
+    except Exception as error:
+        raise ValueError(f"{path}: not a checkpoint, or cut off ({type(error).__name__})") from None
+    missing = {"epoch", "model_state_dict", "optimizer_state_dict", "val_loss"} - set(
+        state if isinstance(state, dict) else ()
+    )
+    if missing:
+        raise ValueError(f"{path}: no midigen checkpoint, it lacks {', '.join(sorted(missing))}")
+    return state
+
+
+def load_model(path=None, device=None):
+    """The model of a checkpoint, ready to generate.
+
+    Notebook: 05_generation_and_playback
+
+    Args:
+        path: of a checkpoint, default `midi_data/best_model.pt`. One that does not name
+            its model is tried as a `MusicMamba` and a `MusicLSTM` of default size.
+        device: `torch.device`, default the CPU.
+
+    Returns:
+        The model, in `eval` mode.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_checkpoint`, or weights of another model.
+    """
+    path = path or config.MIDI_DATA / "best_model.pt"
+    state = load_checkpoint(path)
+    name = state.get("model")
+    if name is not None and name not in MODELS:
+        raise ValueError(f"{path}: a checkpoint of {name}, which this version does not know ({', '.join(MODELS)})")
+    for candidate in [name] if name else MODELS:
+        try:
+            model = MODELS[candidate](**state.get("model_config", {}))
+            model.load_state_dict(state["model_state_dict"])
+        except (TypeError, ValueError, RuntimeError) as error:
+            problem = error
+            continue
+        return model.to(device or "cpu").eval()
+    raise ValueError(f"{path}: weights of another model; {str(problem)[:300]}")
+
+
+def _version():
+    try:
+        return version("midigen")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,208 @@
+"""Corpora of MIDI files: MAESTRO, the Bach chorales, a folder of your own. One shape for all."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from . import config
+from .bach import build_bach
+from .midi import read_notes
+
+SPLITS = ("train", "validation", "test")
+MAESTRO_FOLDER = "maestro-v3.0.0"
+BACH_FOLDER = "bach-chorales"
+COLUMNS = ("canonical_composer", "canonical_title", "split", "year", "midi_filename", "audio_filename", "duration")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One MIDI file of a corpus.
+
+    Attributes:
+        path: `Path` of the MIDI file.
+        split: `"train"`, `"validation"` or `"test"`.
+        composer, title: text; empty when unknown.
+        year: of the performance, or `None`.
+        duration: seconds; 0.0 when the metadata does not say.
+    """
+
+    path: Path
+    split: str
+    composer: str = ""
+    title: str = ""
+    year: int | None = None
+    duration: float = 0.0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A named list of pieces in three splits, and the files that could not be read.
+
+    Notebook: 01_data_exploration
+
+    Attributes:
+        name: short name, used for the folder of its cache.
+        folder: `Path` of its files.
+        pieces: tuple of `Piece`.
+        skipped: tuple of `(path, reason)`: files left out, and why.
+        all_instruments: whether its rolls take all tracks but drums, not only pianos.
+    """
+
+    name: str
+    folder: Path
+    pieces: tuple
+    skipped: tuple = ()
+    all_instruments: bool = False
+
+    def split(self, name):
+        """The pieces of one split, in the corpus's order.
+
+        Args:
+            name: `"train"`, `"validation"` or `"test"`.
+
+        Returns:
+            List of `Piece`.
+
+        Raises:
+            ValueError: another name.
+        """
+        if name not in SPLITS:
+            raise ValueError(f"no split {name!r}; the splits are {', '.join(SPLITS)}")
+        return [piece for piece in self.pieces if piece.split == name]
+
+
+def load_corpus(name_or_folder="bach", all_instruments=False):
+    """A corpus by name, or a folder of MIDI files as one.
+
+    Notebook: 01_data_exploration
+
+    Args:
+        name_or_folder: `"bach"`, `"maestro"`, or the path of a folder. A folder that
+            holds MAESTRO's CSV, or one like it, is read by it; any other is searched for MIDI files.
+        all_instruments: take all tracks but drums of each file, not only pianos.
+
+    Returns:
+        `Corpus`.
+
+    Raises:
+        FileNotFoundError: it is not there; says how to get it.
+        ValueError: its metadata cannot be read, or it holds no usable MIDI file.
+    """
+    if name_or_folder == "bach":
+        return load_maestro(build_bach(), name="bach")
+    if name_or_folder == "maestro":
+        return load_maestro()
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; a corpus is 'bach', 'maestro' or a folder of MIDI files")
+    if _metadata_file(folder):
+        return load_maestro(folder, name=folder.resolve().name)
+    return load_folder(folder, all_instruments)
+
+
+def load_maestro(folder=None, name="maestro"):
+    """A corpus in MAESTRO's layout: a CSV of seven columns beside its MIDI files.
+
+    Source: Hawthorne et al., ICLR 2019, arXiv 1810.12247.
+
+    Notebook: 01_data_exploration
+
+    Args:
+        folder: default `maestro-v3.0.0` below `$MIDIGEN_DATA` or `midi_data/`.
+        name: name of the corpus.
+
+    Returns:
+        `Corpus` with the official splits. Listed files that are missing are in `skipped`.
+
+    Raises:
+        FileNotFoundError: no such folder, or no CSV in it.
+        ValueError: the CSV lacks a column, or a row cannot be understood.
+    """
+    folder = Path(folder) if folder else config.find_data(MAESTRO_FOLDER)
+    table = _metadata_file(folder)
+    if table is None:
+        raise FileNotFoundError(
+            f"no MAESTRO in {folder}: run `python -m midigen_utils data` to download it (58 MB), "
+            "or set MIDIGEN_DATA to the folder that holds maestro-v3.0.0"
+        )
+    pieces, skipped = [], []
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        missing = [column for column in COLUMNS if column not in (rows.fieldnames or [])]
+        if missing:
+            raise ValueError(f"{table}: no column {', '.join(missing)}; is this MAESTRO's CSV?")
+        for number, row in enumerate(rows, start=2):
+            path = folder / (row["midi_filename"] or "")
+            if row["split"] not in SPLITS or not row["midi_filename"]:
+                raise ValueError(f"{table}, line {number}: needs a midi_filename and a split of {', '.join(SPLITS)}")
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{table}, line {number}: {row['midi_filename']!r} lies outside the folder")
+            if not path.is_file():
+                skipped.append((path, "listed in the CSV but missing"))
+                continue
+            try:
+                year, duration = int(row["year"]) if row["year"] else None, float(row["duration"] or 0)
+            except ValueError as error:
+                raise ValueError(f"{table}, line {number}: {error}") from None
+            pieces.append(Piece(path, row["split"], row["canonical_composer"], row["canonical_title"], year, duration))
+    if not pieces:
+        raise ValueError(f"{table}: none of its {len(skipped)} files is in {folder}")
+    return Corpus(name, folder, tuple(pieces), tuple(skipped))
+
+
+def load_folder(folder, all_instruments=False):
+    """A folder of your own MIDI files, searched with its subfolders, as a corpus.
+
+    About 80/10/10 of the files are train, validation and test, decided by a hash of
+    each file's notes: copies of a piece land in one split, and a file keeps its split
+    when others are added. From three different pieces on, no split is empty.
+
+    Notebook: A4_your_own_music
+
+    Args:
+        folder: path.
+        all_instruments: take all tracks but drums, not only pianos.
+
+    Returns:
+        `Corpus`; unreadable files are in `skipped` with the reason.
+
+    Raises:
+        ValueError: no usable MIDI file.
+    """
+    folder = Path(folder)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi") and p.is_file())
+    hashes, skipped = {}, []
+    for path in tqdm(paths, desc="reading MIDI files", unit="file", disable=len(paths) < 100):
+        try:
+            notes = read_notes(path, sustain=False, all_instruments=all_instruments)
+        except (ValueError, OSError) as error:
+            skipped.append((path, str(error)))
+            continue
+        events = b"".join(column.round(3).astype("<f8").tobytes() for column in notes)
+        hashes[path] = hashlib.sha256(events).hexdigest()
+    if not hashes:
+        raise ValueError(f"{folder}: no usable MIDI file" + (f"; {skipped[0][1]}" if skipped else " (.mid, .midi)"))
+    split_of = {value: _split_by_hash(value) for value in sorted(set(hashes.values()))}
+    for split in ("validation", "test"):
+        train = [value for value, name in split_of.items() if name == "train"]
+        if split not in split_of.values() and len(train) > 1:
+            split_of[train[0]] = split
+    pieces = [Piece(path, split_of[value], title=path.stem) for path, value in hashes.items()]
+    return Corpus(folder.resolve().name, folder, tuple(pieces), tuple(skipped), all_instruments)
+
+
+def _split_by_hash(value):
+    tenth = int(value[:8], 16) % 10
+    return "test" if tenth == 0 else "validation" if tenth == 1 else "train"
+
+
+def _metadata_file(folder):
+    """The CSV of a folder in MAESTRO's layout, or `None`."""
+    for path in sorted(folder.glob("*.csv")):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            if "midi_filename" in file.readline():
+                return path
+    return None

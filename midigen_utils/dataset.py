@@ -1,0 +1,128 @@
+"""Windows of piano rolls for training: 64 frames in, the same 64 one frame later as target."""
+
+import numpy as np
+import torch
+
+from .config import BATCH_SIZE, SEQUENCE_LENGTH, STRIDE
+
+
+class SequenceDataset(torch.utils.data.Dataset):
+    """Pairs of windows `(x, y)`: `y` is `x` one frame later, both 1.0 where a key is down.
+
+    Windows start every `stride` frames of each piece and never cross into the next
+    one; a piece of `L` frames gives `(L - sequence_length - 1) // stride + 1` windows,
+    none if it is shorter than `sequence_length + 1` frames.
+
+    Notebook: 02_piano_roll
+
+    Args:
+        rolls: `RollSplit`, or a list of `(T, P)` arrays of values in [0, 1].
+        sequence_length: frames of a window, default 64 (4 s).
+        stride: frames from one window's start to the next, default 16 (1 s).
+
+    Raises:
+        ValueError: a length or stride below 1.
+
+    Attributes:
+        frames: `(F, P)` uint8 tensor of all pieces, 0 for silence.
+        starts: `(N,)` int64 tensor, first frame of each window in `frames`.
+    """
+
+    def __init__(self, rolls, sequence_length=SEQUENCE_LENGTH, stride=STRIDE):
+        if sequence_length < 1 or stride < 1:
+            raise ValueError("sequence_length and stride are frames, 1 or more")
+        self.sequence_length = sequence_length
+        self.stride = stride
+        self.frames, piece_starts, lengths = all_frames(rolls)
+        starts = [
+            np.arange(start, start + length - sequence_length, stride) for start, length in zip(piece_starts, lengths)
+        ]
+        self.starts = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *starts]))
+
+    def __len__(self):
+        return len(self.starts)
+
+    def __getitem__(self, i):
+        window = self.windows(self.starts[i].reshape(1))[0]  # (sequence_length + 1, P)
+        return window[:-1], window[1:]
+
+    def windows(self, starts):
+        """`(B, sequence_length + 1, P)` float32 in {0, 1}: the windows at `starts` (B,), in one gather."""
+        T, P = self.sequence_length + 1, self.frames.shape[1]
+        # Row s of this view is frames[s : s + T] flattened: the rows overlap, nothing is copied.
+        rows = self.frames.as_strided((len(self.frames) - T + 1, T * P), (P, 1))
+        return rows.index_select(0, starts).view(-1, T, P).gt(0).float()
+
+
+class Batches:
+    """Batches of a `SequenceDataset` in an order that depends on seed and epoch only.
+
+    So a run that is resumed in the middle sees the batches that it would have seen.
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        dataset: `SequenceDataset`.
+        batch_size: windows of a batch, default 64; the last batch of an epoch may be smaller.
+        shuffle: whether each epoch has an order of its own.
+        seed: int.
+        device: where the frames lie and batches are made, default CPU.
+
+    Raises:
+        ValueError: no window at all.
+    """
+
+    def __init__(self, dataset, batch_size=BATCH_SIZE, shuffle=True, seed=0, device="cpu"):
+        if len(dataset) == 0:
+            raise ValueError(
+                f"no piece is longer than {dataset.sequence_length} frames, so there is no window to train on; "
+                "use longer pieces or a smaller sequence_length"
+            )
+        dataset.frames, dataset.starts = dataset.frames.to(device), dataset.starts.to(device)
+        self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+
+    def __len__(self):
+        return -(-len(self.dataset) // self.batch_size)
+
+    def epoch(self, epoch, first=0):
+        """Yield the batches of an epoch.
+
+        Args:
+            epoch: int, 0 or above.
+            first: number of the batch to begin with.
+
+        Yields:
+            `(x, y)`, each `(B, T, P)` float32 in {0, 1}.
+        """
+        order = torch.arange(len(self.dataset))
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            order = torch.randperm(len(self.dataset), generator=generator)
+        starts = self.dataset.starts[order.to(self.dataset.starts.device)]
+        for batch in starts.split(self.batch_size)[first:]:
+            window = self.dataset.windows(batch)
+            yield window[:, :-1], window[:, 1:]
+
+
+def all_frames(rolls):
+    """Piano rolls end to end.
+
+    Args:
+        rolls: `RollSplit`, or a list of `(T, P)` arrays.
+
+    Returns:
+        `(frames, starts, lengths)`: uint8 tensor `(F, P)`, 0 for silence (of a `RollSplit` it shares the
+        memory), and int64 arrays: the first frame and the number of frames of each piece.
+
+    Raises:
+        ValueError: rolls of different widths, or not two-dimensional.
+    """
+    if hasattr(rolls, "frames"):
+        return torch.from_numpy(rolls.frames), rolls.starts, rolls.lengths
+    rolls = [np.asarray(roll) for roll in rolls]
+    for roll in rolls:
+        if roll.ndim != 2 or roll.shape[1] != rolls[0].shape[1]:
+            raise ValueError(f"rolls have the shape (T, P), all with the same P; one has {roll.shape}")
+    lengths = np.array([len(roll) for roll in rolls], dtype=np.int64)
+    frames = np.concatenate(rolls) > 0 if rolls else np.zeros((0, 88), bool)
+    return torch.from_numpy(frames.astype(np.uint8)), np.cumsum(lengths) - lengths, lengths

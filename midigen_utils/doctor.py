@@ -1,0 +1,58 @@
+"""What this machine has, and how to get what it lacks."""
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+
+from . import config
+from .corpus import BACH_FOLDER, MAESTRO_FOLDER
+from .playback import fluidsynth_missing
+
+PACKAGES = ("torch", "numpy", "pretty_midi", "symusic", "music21", "matplotlib", "jupyterlab", "ipywidgets", "jupytext")
+
+
+def report():
+    """Versions, device, sound, corpora and disk space, as text.
+
+    Returns:
+        `str` of several lines.
+    """
+    import torch
+
+    device = config.pick_device()
+    autocast = config.autocast(device)
+    precision = str(autocast.fast_dtype).removeprefix("torch.") if device.type != "cpu" else "float32"
+    lines = [
+        f"Python       {platform.python_version()} on {platform.system()} {platform.machine()}",
+        *(f"{package:<12} {_version(package)}" for package in PACKAGES),
+        f"device       {device.type}, computes in {precision}, {torch.get_num_threads()} CPU threads",
+        f"sound        {fluidsynth_missing() or 'FluidSynth'}",
+        f"Bach         {_corpus(BACH_FOLDER, 'built from music21 when first needed')}",
+        f"MAESTRO      {_corpus(MAESTRO_FOLDER, 'not here: python -m midigen_utils data')}",
+        f"MIDIGEN_DATA {os.environ.get('MIDIGEN_DATA', 'not set')}",
+        f"writes to    {config.MIDI_DATA}, {_free_space()} free",
+    ]
+    return "\n".join(lines)
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return f"missing: pip install {package}"
+
+
+def _corpus(name, otherwise):
+    folder = config.find_data(name)
+    if not folder.is_dir():
+        return otherwise
+    files = sum(path.suffix in (".mid", ".midi") for path in folder.rglob("*"))
+    return f"{files} files in {folder}"
+
+
+def _free_space():
+    folder = config.MIDI_DATA
+    while not folder.exists():
+        folder = folder.parent
+    return f"{shutil.disk_usage(folder).free / 1e9:.0f} GB"

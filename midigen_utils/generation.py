@@ -1,0 +1,97 @@
+"""New music from a trained model: one frame at a time, each drawn from the model's prediction."""
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from .config import NUM_PITCHES, SEQUENCE_LENGTH
+
+DEFAULT_VELOCITY = 0.6  # of new notes after a silent seed
+
+
+def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, random_seed=None):
+    """Continue a piano roll.
+
+    The model reads the seed in one call, then one frame at a time, so a frame costs the
+    same however long the piece grows. Each key is drawn by itself with the probability
+    `sigmoid(logit / temperature)`. New notes have the seed's mean velocity.
+
+    Notebook: 05_generation_and_playback
+
+    Args:
+        model: `MusicMamba` or `MusicLSTM`; it computes where its weights are.
+        seed_sequence: `(S, 88)` floats in [0, 1], S frames to continue, or `(B, S, 88)` for B pieces at once.
+        num_frames: frames to add, 0 or more; 16 are a second.
+        temperature: above 0; below 1 bolder about what is likely, above 1 closer to even odds.
+        random_seed: int for the same music each time (on one machine); default torch's own random numbers.
+
+    Returns:
+        `(S + num_frames, 88)` float32 in [0, 1] (with a leading B if the seed has one); the first S
+        frames are the seed, unchanged.
+
+    Raises:
+        ValueError: a temperature of 0 or less, a seed that is empty, of the wrong shape or with values outside [0, 1].
+    """
+    roll = np.array(seed_sequence, dtype=np.float32)
+    seed = roll[None] if roll.ndim == 2 else roll  # (B, S, P)
+    if seed.ndim != 3 or seed.shape[1] == 0 or seed.shape[2] != NUM_PITCHES:
+        raise ValueError(f"a seed has the shape (frames, {NUM_PITCHES}), one frame or more; this one has {roll.shape}")
+    if not ((seed >= 0) & (seed <= 1)).all():
+        raise ValueError("a seed holds velocities in [0, 1]; this one has values outside (or NaN)")
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; use a value above 0, such as 0.8")
+    if num_frames < 0:
+        raise ValueError(f"num_frames is {num_frames}; use 0 or more")
+    generator = None if random_seed is None else torch.Generator().manual_seed(random_seed)
+    device = next(model.parameters()).device
+    keys_down = torch.from_numpy(seed > 0).float()
+    generated = torch.empty(len(seed), num_frames, NUM_PITCHES)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        x, hidden = keys_down.to(device), None
+        for t in tqdm(range(num_frames), "generating", unit="frame", disable=num_frames < 2000, leave=False):
+            logits, hidden = model(x, hidden)
+            probability = torch.sigmoid(logits[:, -1].float() / temperature).cpu()
+            generated[:, t] = torch.bernoulli(probability, generator=generator)
+            x = generated[:, t : t + 1].to(device)
+    model.train(was_training)
+    sounding = seed > 0
+    velocity = seed.sum((1, 2)) / np.maximum(sounding.sum((1, 2)), 1)
+    velocity = np.where(velocity > 0, velocity, DEFAULT_VELOCITY)[:, None, None]
+    music = np.concatenate([seed, generated.numpy() * velocity], axis=1).astype(np.float32)
+    return music[0] if roll.ndim == 2 else music
+
+
+def generate_random_seed(random_seed=None):
+    """A random sparse pattern to start from: a few short chords in the middle of the keyboard.
+
+    Notebook: 05_generation_and_playback
+
+    Args:
+        random_seed: int for the same pattern each time; default a new one.
+
+    Returns:
+        `(64, 88)` float32 in [0, 1].
+    """
+    rng = np.random.default_rng(random_seed)
+    roll = np.zeros((SEQUENCE_LENGTH, NUM_PITCHES), dtype=np.float32)
+    for start in range(0, SEQUENCE_LENGTH, 8):  # every half second
+        for key in rng.choice(np.arange(27, 63), size=rng.integers(1, 4), replace=False):  # C3 to B5
+            roll[start : start + rng.integers(2, 8), key] = rng.integers(12, 25) / 32
+    return roll
+
+
+def generate_from_random_seed(model, num_frames, temperature=1.0, *, random_seed=None):
+    """Generate music from `generate_random_seed()`.
+
+    Notebook: 05_generation_and_playback
+
+    Args:
+        model, num_frames, temperature, random_seed: as for `generate_music`.
+
+    Returns:
+        `(64 + num_frames, 88)` float32 in [0, 1].
+    """
+    seed = generate_random_seed(random_seed)
+    return generate_music(model, seed, num_frames, temperature, random_seed=random_seed)

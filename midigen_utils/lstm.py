@@ -1,0 +1,106 @@
+"""MusicLSTM: the recurrent baseline. Two LSTM layers and one linear layer, 6.27 million numbers."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class MusicLSTM(nn.Module):
+    """Predicts the next frame of a piano roll with a stack of LSTM layers.
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        num_pitches: keys in a frame, default 88.
+        hidden_size: numbers in the memory of a layer, default 704.
+        num_layers: layers, default 2.
+        dropout: part of the numbers dropped between layers in training, 0 to 1, default 0.
+
+    Attributes:
+        config: the arguments above as a plain dict; `MusicLSTM(**config)` builds the same model.
+        feature_size: length D of a feature vector.
+
+    Source:
+        Long short-term memory, Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    """
+
+    def __init__(self, num_pitches=88, hidden_size=704, num_layers=2, dropout=0.0):
+        super().__init__()
+        self.config = {
+            "num_pitches": num_pitches,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "dropout": dropout,
+        }
+        self.feature_size = hidden_size
+        self.lstm = nn.LSTM(num_pitches, hidden_size, num_layers, batch_first=True, dropout=dropout)
+        self.output = nn.Linear(hidden_size, num_pitches)
+
+    def forward(self, x, hidden=None):
+        """Logits of the next frame, for every frame.
+
+        Args:
+            x: frames, `(B, T, num_pitches)`, 1 where a key is down and 0 elsewhere.
+            hidden: what an earlier call returned, to go on where it stopped; default a fresh start.
+
+        Returns:
+            logits: `(B, T, num_pitches)`; `logits[:, t]` are about frame t + 1. `sigmoid` makes probabilities.
+            hidden: `(h, c)`, each `(num_layers, B, hidden_size)`.
+
+        Raises:
+            ValueError: `x` or `hidden` has another shape.
+        """
+        features, hidden = self.features(x, hidden)
+        return self.output(features), hidden
+
+    def features(self, x, hidden=None):
+        """What the model knows after each frame, before it is turned into logits.
+
+        Args:
+            x: as in `forward`.
+            hidden: as in `forward`.
+
+        Returns:
+            features: `(B, T, feature_size)`.
+            hidden: as in `forward`.
+
+        Raises:
+            ValueError: `x` or `hidden` has another shape.
+        """
+        self._check(x, hidden)
+        if x.shape[1] == 1 and not torch.is_grad_enabled():
+            return self._step(x, hidden)
+        return self.lstm(x, hidden)
+
+    def _step(self, x, hidden):
+        """One frame, gate by gate, with the weights of `self.lstm`.
+
+        Calling `nn.LSTM` once per frame makes the CPU library rearrange all weights every time.
+        """
+        if hidden is None:
+            shape = (self.config["num_layers"], x.shape[0], self.feature_size)
+            hidden = (x.new_zeros(shape), x.new_zeros(shape))
+        x, h_next, c_next = x[:, 0], [], []
+        for (w_x, w_h, b_x, b_h), h, c in zip(self.lstm.all_weights, *hidden, strict=True):
+            gates = F.linear(x, w_x, b_x) + F.linear(h, w_h, b_h)  # (B, 4 * hidden_size)
+            take, keep, new, show = gates.chunk(4, dim=1)  # (B, hidden_size) each
+            c = torch.sigmoid(keep) * c + torch.sigmoid(take) * torch.tanh(new)
+            x = torch.sigmoid(show) * torch.tanh(c)  # (B, hidden_size): output of this layer, input of the next
+            h_next.append(x)
+            c_next.append(c)
+        return x.unsqueeze(1), (torch.stack(h_next), torch.stack(c_next))
+
+    def _check(self, x, hidden):
+        if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != self.config["num_pitches"]:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; expected (B, T, {self.config['num_pitches']}): "
+                "batch, at least one frame, keys"
+            )
+        if hidden is None:
+            return
+        expected = (self.config["num_layers"], x.shape[0], self.feature_size)
+        if len(hidden) != 2 or any(getattr(part, "shape", None) != expected for part in hidden):
+            raise ValueError(
+                f"hidden does not fit this MusicLSTM and a batch of {x.shape[0]}; expected (h, c), each of shape "
+                f"{expected}. Pass what this model returned for the same batch, or None to start afresh"
+            )

@@ -1,0 +1,376 @@
+"""MusicMamba: a selective state space model that reads a piano roll frame by frame.
+
+Letters, as in the papers (Mamba, arXiv 2312.00752; Mamba-2, arXiv 2405.21060):
+
+| letter | in the code        | what it is                                                       | size here      |
+|--------|--------------------|------------------------------------------------------------------|----------------|
+| B      | batch              | pieces side by side                                              | 64             |
+| T, L   | length             | frames                                                           | 64             |
+| P      | num_pitches        | keys                                                             | 88             |
+| d      | d_model            | width of the stream between blocks                               | 256            |
+| D      | d_inner            | channels inside a block, expand * d_model                        | 512            |
+| N      | d_state            | numbers each channel remembers                                   | 16; 64 (ssd)   |
+| K      | d_conv             | frames the short convolution sees                                | 4              |
+| R      | dt_rank            | numbers Δ is made from                                           | d / 16 = 16    |
+| H      | heads              | groups of 64 channels that share one decay (ssd only)            | D / 64 = 8     |
+| x      | x                  | input of the scan                                                | (B, T, D)      |
+| z      | z                  | gate: how much of each channel is let out                        | (B, T, D)      |
+| Δ      | dt                 | step size: 0 ignores this frame, large forgets the past for it   | (B, T, D)      |
+| A      | A = -exp(A_log)    | how fast each state fades, below 0                               | (N, D)         |
+| B      | B                  | how the input enters the states                                  | (B, T, N)      |
+| C      | C                  | how the output is read from the states                           | (B, T, N)      |
+| D      | D                  | how much of x goes past the states                               | (D,)           |
+| h      | state              | the memory                                                       | (B, N, D)      |
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .scan import scan_step, selective_scan, ssd_scan, ssd_step
+
+HEAD_WIDTH = 64  # channels per head of the SSD form
+
+
+class MusicMamba(nn.Module):
+    """Predicts the next frame of a piano roll with a stack of Mamba blocks.
+
+    Notebook: 04_mamba
+
+    Args:
+        num_pitches: keys in a frame, default 88.
+        d_model: width of the stream between blocks, default 256.
+        n_layers: blocks, default 4.
+        d_state: numbers each channel remembers; default 16 for `"s6"`, 64 for `"ssd"`.
+        d_conv: frames the short convolution sees, default 4.
+        expand: channels inside a block per unit of `d_model`, default 2.
+        ssm: `"s6"`, the scan of Mamba, or `"ssd"`, the faster one of Mamba-2 (expand * d_model must then be a
+            multiple of 64).
+        dropout: part of each block's output dropped in training, 0 to 1, default 0.
+
+    Attributes:
+        config: the arguments above as a plain dict; `MusicMamba(**config)` builds the same model.
+        feature_size: length D of a feature vector.
+
+    Raises:
+        ValueError: `ssm` is neither, or the width does not divide into heads.
+
+    Source:
+        Mamba (arXiv 2312.00752), section 3.4; Mamba-2 (arXiv 2405.21060), section 7.
+    """
+
+    def __init__(
+        self, num_pitches=88, d_model=256, n_layers=4, d_state=None, d_conv=4, expand=2, ssm="s6", dropout=0.0
+    ):
+        super().__init__()
+        if ssm not in ("s6", "ssd"):
+            raise ValueError(f"ssm is {ssm!r}; use 's6' or 'ssd'")
+        if d_state is None:
+            d_state = {"s6": 16, "ssd": 64}[ssm]
+        self.config = {
+            "num_pitches": num_pitches,
+            "d_model": d_model,
+            "n_layers": n_layers,
+            "d_state": d_state,
+            "d_conv": d_conv,
+            "expand": expand,
+            "ssm": ssm,
+            "dropout": dropout,
+        }
+        self.feature_size = d_model
+        block = {"s6": S6Block, "ssd": SSDBlock}[ssm]
+        self.embed = nn.Linear(num_pitches, d_model)
+        self.embed.weight._no_weight_decay = True
+        self.layers = nn.ModuleList(block(d_model, d_state, d_conv, expand) for _ in range(n_layers))
+        self.norm = RMSNorm(d_model)
+        self.output = nn.Linear(d_model, num_pitches)
+
+    def forward(self, x, hidden=None):
+        """Logits of the next frame, for every frame.
+
+        Args:
+            x: frames, `(B, T, num_pitches)`, 1 where a key is down and 0 elsewhere.
+            hidden: what an earlier call returned, to go on where it stopped; default a fresh start.
+
+        Returns:
+            logits: `(B, T, num_pitches)`; `logits[:, t]` are about frame t + 1. `sigmoid` makes probabilities.
+            hidden: for each block `(conv_state (B, d_conv - 1, D), ssm_state (B, N, D))`.
+
+        Raises:
+            ValueError: `x` or `hidden` has another shape.
+        """
+        features, hidden = self.features(x, hidden)
+        return self.output(features), hidden
+
+    def features(self, x, hidden=None):
+        """What the model knows after each frame, before it is turned into logits.
+
+        Args:
+            x: as in `forward`.
+            hidden: as in `forward`.
+
+        Returns:
+            features: `(B, T, feature_size)`.
+            hidden: as in `forward`.
+
+        Raises:
+            ValueError: `x` or `hidden` has another shape.
+        """
+        if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != self.config["num_pitches"]:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; expected (B, T, {self.config['num_pitches']}): "
+                "batch, at least one frame, keys"
+            )
+        if hidden is not None:
+            self._check(hidden, x.shape[0])
+        one_frame = x.shape[1] == 1 and hidden is not None
+        stream = self.embed(x[:, 0] if one_frame else x).to(self.embed.weight.dtype)  # (B, T, d) or (B, d)
+        states = []
+        for layer, state in zip(self.layers, hidden or [(None, None)] * len(self.layers), strict=True):
+            change, state = layer.step(stream, state) if one_frame else layer(stream, state)
+            stream = stream + F.dropout(change, self.config["dropout"]) if self.training else stream + change
+            states.append(state)
+        features = self.norm(stream)
+        return features.unsqueeze(1) if one_frame else features, tuple(states)
+
+    def _check(self, hidden, batch):
+        expected = [[(batch, *shape) for shape in layer.state_shapes] for layer in self.layers]
+        try:
+            fits = [[part.shape for part in layer] for layer in hidden] == expected
+        except (TypeError, AttributeError):
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"hidden does not fit this MusicMamba and a batch of {batch}; expected {len(self.layers)} pairs of "
+                f"states of shapes {expected[0]}. Pass what this model returned for the same batch, or None to "
+                "start afresh"
+            )
+
+
+class S6Block(nn.Module):
+    """One block of Mamba: norm, short convolution, selective scan, gate. The residual is added outside.
+
+    Notebook: 04_mamba
+
+    Args:
+        d_model: width d of the stream.
+        d_state: states N of each channel.
+        d_conv: frames K the convolution sees.
+        expand: D / d.
+
+    Source:
+        Mamba (arXiv 2312.00752), figure 3 and section 3.6 (initialisation).
+    """
+
+    def __init__(self, d_model, d_state, d_conv, expand):
+        super().__init__()
+        d_inner, dt_rank = expand * d_model, math.ceil(d_model / 16)
+        self.sizes = (dt_rank, d_state, d_state)
+        self.state_shapes = ((d_conv - 1, d_inner), (d_state, d_inner))
+        self.norm = RMSNorm(d_model)
+        self.in_proj = nn.Linear(d_model, 2 * d_inner, bias=False)
+        self.conv = CausalConv(d_inner, d_conv)
+        self.x_proj = nn.Linear(d_inner, sum(self.sizes), bias=False)
+        self.dt_proj = nn.Linear(dt_rank, d_inner)
+        nn.init.uniform_(self.dt_proj.weight, -(dt_rank**-0.5), dt_rank**-0.5)
+        self.dt_proj.bias = nn.Parameter(initial_dt_bias(d_inner))
+        # State n fades n times as fast as state 1: each channel remembers on several time scales.
+        rates = torch.arange(1.0, d_state + 1).unsqueeze(1).expand(-1, d_inner)  # (N, D)
+        self.A_log = nn.Parameter(rates.log())
+        self.A_log._no_weight_decay = True
+        self.D = nn.Parameter(torch.ones(d_inner))
+        self.out_proj = nn.Linear(d_inner, d_model, bias=False)
+
+    def forward(self, stream, state):
+        """All frames of a sequence: `(B, T, d)` and a state, or `(None, None)`, to `(B, T, d)` and the next state."""
+        conv_state, h = state
+        x, z = self.in_proj(self.norm(stream)).chunk(2, dim=-1)  # (B, T, D) each
+        x, conv_state = self.conv(x, conv_state)
+        x = F.silu(x)  # (B, T, D)
+        dt, B, C = self.x_proj(x).split(self.sizes, dim=-1)  # (B, T, R), (B, T, N), (B, T, N)
+        dt = F.softplus(self.dt_proj(dt))  # (B, T, D)
+        y, h = selective_scan(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, T, D), (B, N, D)
+        y = (y + self.D * x) * F.silu(z)  # (B, T, D)
+        return self.out_proj(y), (conv_state, h)
+
+    def step(self, stream, state):
+        """One frame, the same lines without the time axis: `(B, d)` to `(B, d)` and the next state."""
+        conv_state, h = state
+        x, z = self.in_proj(self.norm(stream)).chunk(2, dim=-1)  # (B, D) each
+        x, conv_state = self.conv.step(x, conv_state)
+        x = F.silu(x)  # (B, D)
+        dt, B, C = self.x_proj(x).split(self.sizes, dim=-1)  # (B, R), (B, N), (B, N)
+        dt = F.softplus(self.dt_proj(dt))  # (B, D)
+        y, h = scan_step(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, D), (B, N, D)
+        y = torch.addcmul(y, self.D, x) * F.silu(z)  # (B, D)
+        return self.out_proj(y), (conv_state, h)
+
+
+class SSDBlock(nn.Module):
+    """One block of Mamba-2: B, C and Δ come straight from the input, and a head of 64 channels shares its decay.
+
+    Notebook: A1_parallel_scan
+
+    Args:
+        d_model: width d of the stream.
+        d_state: states N of each channel.
+        d_conv: frames K the convolution sees.
+        expand: D / d.
+
+    Raises:
+        ValueError: D is not a multiple of 64.
+
+    Source:
+        Mamba-2 (arXiv 2405.21060), section 7 and figure 6.
+    """
+
+    def __init__(self, d_model, d_state, d_conv, expand):
+        super().__init__()
+        d_inner = expand * d_model
+        if d_inner % HEAD_WIDTH:
+            raise ValueError(f"expand * d_model is {d_inner}; 'ssd' needs a multiple of {HEAD_WIDTH}")
+        heads = d_inner // HEAD_WIDTH
+        self.sizes = (d_inner, d_inner + 2 * d_state, heads)
+        self.scan_sizes = (d_inner, d_state, d_state)
+        self.state_shapes = ((d_conv - 1, d_inner + 2 * d_state), (heads, d_state, HEAD_WIDTH))
+        self.norm = RMSNorm(d_model)
+        self.in_proj = nn.Linear(d_model, sum(self.sizes), bias=False)
+        self.conv = CausalConv(d_inner + 2 * d_state, d_conv)
+        self.dt_bias = nn.Parameter(initial_dt_bias(heads))
+        self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
+        self.D = nn.Parameter(torch.ones(heads))
+        self.gated_norm = RMSNorm(d_inner)
+        self.out_proj = nn.Linear(d_inner, d_model, bias=False)
+
+    def forward(self, stream, state):
+        """All frames of a sequence: `(B, T, d)` and a state, or `(None, None)`, to `(B, T, d)` and the next state."""
+        conv_state, h = state
+        z, xBC, dt = self.in_proj(self.norm(stream)).split(self.sizes, dim=-1)  # (B, T, D), (B, T, D+2N), (B, T, H)
+        xBC, conv_state = self.conv(xBC, conv_state)
+        x, B, C = F.silu(xBC).split(self.scan_sizes, dim=-1)  # (B, T, D), (B, T, N), (B, T, N)
+        x = x.unflatten(-1, (-1, HEAD_WIDTH))  # (B, T, H, 64)
+        dt = F.softplus(dt + self.dt_bias)  # (B, T, H)
+        y, h = ssd_scan(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, T, H, 64), (B, H, N, 64)
+        y = (y + self.D.unsqueeze(1) * x).flatten(-2)  # (B, T, D)
+        return self.out_proj(self.gated_norm(y * F.silu(z))), (conv_state, h)
+
+    def step(self, stream, state):
+        """One frame, the same lines without the time axis: `(B, d)` to `(B, d)` and the next state."""
+        conv_state, h = state
+        z, xBC, dt = self.in_proj(self.norm(stream)).split(self.sizes, dim=-1)  # (B, D), (B, D+2N), (B, H)
+        xBC, conv_state = self.conv.step(xBC, conv_state)
+        x, B, C = F.silu(xBC).split(self.scan_sizes, dim=-1)  # (B, D), (B, N), (B, N)
+        x = x.unflatten(-1, (-1, HEAD_WIDTH))  # (B, H, 64)
+        dt = F.softplus(dt + self.dt_bias)  # (B, H)
+        y, h = ssd_step(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, H, 64), (B, H, N, 64)
+        y = (y + self.D.unsqueeze(1) * x).flatten(-2)  # (B, D)
+        return self.out_proj(self.gated_norm(y * F.silu(z))), (conv_state, h)
+
+
+class CausalConv(nn.Module):
+    """A convolution over the last K frames of each channel on its own; it never sees a later frame.
+
+    Notebook: 04_mamba
+
+    Args:
+        channels: D.
+        d_conv: frames K.
+    """
+
+    def __init__(self, channels, d_conv):
+        super().__init__()
+        bound = d_conv**-0.5
+        self.weight = nn.Parameter(torch.empty(d_conv, channels).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
+
+    def forward(self, x, state):
+        """`(B, T, D)` and the K - 1 frames before it, or `None` for silence, to `(B, T, D)` and the last K - 1."""
+        if state is None:
+            seen = F.pad(x, (0, 0, len(self.weight) - 1, 0))  # (B, K - 1 + T, D)
+        else:
+            seen = torch.cat([state, x], dim=1)
+        return _Conv.apply(seen, self.weight, self.bias), seen[:, x.shape[1] :]
+
+    def step(self, x, state):
+        """One frame: `(B, D)` to `(B, D)`, and the last K - 1 frames."""
+        seen = torch.cat([state, x.unsqueeze(1)], dim=1)  # (B, K, D)
+        return (seen * self.weight).sum(1) + self.bias, seen[:, 1:]
+
+
+class _Conv(torch.autograd.Function):
+    """y[t] = bias + sum over k of weight[k] seen[t + k]. By hand, as autograd adds up one full tensor per k."""
+
+    @staticmethod
+    def forward(ctx, seen, weight, bias):
+        ctx.save_for_backward(seen, weight)
+        length = seen.shape[1] - len(weight) + 1
+        y = torch.addcmul(bias, seen[:, :length], weight[0])  # (B, T, D)
+        for k in range(1, len(weight)):
+            y.addcmul_(seen[:, k : k + length], weight[k])
+        return y
+
+    @staticmethod
+    def backward(ctx, y_grad):
+        seen, weight = ctx.saved_tensors
+        seen_grad, weight_grad, product = torch.zeros_like(seen), torch.empty_like(weight), torch.empty_like(y_grad)
+        for k in range(len(weight)):
+            window = slice(k, k + y_grad.shape[1])
+            seen_grad[:, window].addcmul_(y_grad, weight[k])
+            weight_grad[k] = torch.mul(y_grad, seen[:, window], out=product).sum((0, 1))
+        return seen_grad, weight_grad, y_grad.sum((0, 1))
+
+
+class RMSNorm(nn.Module):
+    """Scales each vector to a root mean square of 1, then by a learned weight.
+
+    Args:
+        width: length of the vectors.
+
+    Source:
+        Zhang and Sennrich 2019, arXiv 1910.07467.
+    """
+
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return _RMSNorm.apply(x, self.weight)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """`F.rms_norm` with a backward of half as many passes over memory."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)  # of each vector
+        scale = torch.rsqrt(length * length / x.shape[-1] + 1e-5)  # (B, T, 1)
+        ctx.save_for_backward(x, weight, scale)
+        return (x * scale).mul_(weight)
+
+    @staticmethod
+    def backward(ctx, y_grad):
+        x, weight, scale = ctx.saved_tensors
+        x = x * scale
+        product = y_grad * x
+        along = (product @ weight / x.shape[-1]).unsqueeze(-1)  # (B, T, 1): the part that scaling takes away
+        x_grad = (y_grad * weight).addcmul_(x, along, value=-1).mul_(scale)
+        return x_grad, product.flatten(0, -2).sum(0)
+
+
+def initial_dt_bias(count):
+    """Biases that make Δ = softplus(bias) spread evenly over the decades from 0.001 to 0.1.
+
+    Args:
+        count: how many.
+
+    Returns:
+        `(count,)` float32.
+
+    Source:
+        Mamba (arXiv 2312.00752), section 3.6.
+    """
+    dt = torch.exp(torch.empty(count).uniform_(math.log(0.001), math.log(0.1)))
+    return dt + torch.log(-torch.expm1(-dt))  # the inverse of softplus

@@ -1,0 +1,144 @@
+"""How good are predictions of the next frame? Likelihood, frame scores, baselines."""
+
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from .dataset import all_frames
+
+THRESHOLDS = torch.linspace(0.01, 0.99, 99)
+
+
+def frame_nll(logits, target):
+    """Negative log-likelihood of each frame: the sum over its keys, in nats.
+
+    Source: Boulanger-Lewandowski et al., ICML 2012 (the measure of the piano-roll benchmarks).
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        logits: `(..., P)`.
+        target: `(..., P)` of 0.0 and 1.0.
+
+    Returns:
+        `(...)`, 0 or above.
+    """
+    return binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(-1)
+
+
+class FrameScores:
+    """Sums up predictions and tells how good they were. Padding never counts.
+
+    Notebook: 03_lstm_baseline
+    """
+
+    def __init__(self):
+        self.nll = torch.zeros(3, dtype=torch.float64)  # all frames, frames that change, frames with an onset
+        self.count = torch.zeros(3, dtype=torch.float64)
+        self.hits = torch.zeros(2, len(THRESHOLDS) + 1, dtype=torch.float64)  # cells (off, on) by probability
+
+    def add(self, logits, x, y, valid=None):
+        """Count the predictions of some frames.
+
+        Args:
+            logits: `(B, T, P)`, the prediction of `y`.
+            x: `(B, T, P)` of 0.0 and 1.0, the frame before each `y`.
+            y: `(B, T, P)` of 0.0 and 1.0, the frames to predict.
+            valid: `(B, T)` bool, `False` for padding; default all.
+        """
+        if valid is None:
+            valid = torch.ones(y.shape[:2], dtype=torch.bool, device=y.device)
+        logits, x, y = logits[valid].float(), x[valid], y[valid]  # (F, P)
+        nll = frame_nll(logits, y).cpu().double()  # sums of many frames need float64, which MPS lacks
+        frames = torch.stack([torch.ones_like(y[:, 0]), (x != y).any(-1), (y > x).any(-1)]).cpu().double()  # (3, F)
+        self.nll += frames @ nll
+        self.count += frames.sum(1)
+        level = torch.bucketize(logits.sigmoid(), THRESHOLDS.to(logits.device))  # how many thresholds lie below
+        cells = torch.bincount((level + self.hits.shape[1] * y.long()).flatten(), minlength=self.hits.numel())
+        self.hits += cells.view(2, -1).cpu()
+
+    def best_threshold(self):
+        """The probability above which calling a key "down" gives the highest F1, 0.01..0.99."""
+        return float(THRESHOLDS[self._f1().argmax()])
+
+    def result(self, threshold=None):
+        """The scores as a dict of floats.
+
+        Args:
+            threshold: probability above which a key counts as down. Choose it on the
+                validation split (`best_threshold`, the default), then give it for test.
+
+        Returns:
+            `nll`, `nll_change`, `nll_onset`: nats per frame on all frames, on those that differ from
+            the one before, on those where a key goes down; `precision`, `recall`, `f1` of the keys
+            down at `threshold`; `frames`, how many were predicted.
+        """
+        threshold = self.best_threshold() if threshold is None else threshold
+        i = int((THRESHOLDS - threshold).abs().argmin())
+        found, true, called = (float(count[i]) for count in self._counts())
+        nll = (self.nll / self.count.clamp(min=1)).tolist()
+        return {
+            "nll": nll[0],
+            "nll_change": nll[1],
+            "nll_onset": nll[2],
+            "precision": found / max(called, 1.0),
+            "recall": found / max(true, 1.0),
+            "f1": 2 * found / max(true + called, 1.0),
+            "threshold": float(THRESHOLDS[i]),
+            "frames": int(self.count[0]),
+        }
+
+    def _counts(self):
+        """Per threshold: keys down and called so, keys down, keys called down."""
+        above = self.hits.flip(1).cumsum(1).flip(1)[:, 1:]  # (2, thresholds): cells above each threshold
+        true = self.hits[1].sum().expand(len(THRESHOLDS))
+        return above[1], true, above.sum(0)
+
+    def _f1(self):
+        found, true, called = self._counts()
+        return 2 * found / (true + called).clamp(min=1)
+
+
+class FrameTable(nn.Module):
+    """A baseline with the interface of a model: the logit of each key given that key one frame ago.
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        probability: `(2, P)`: of a key to be down when it was up (row 0) and when it was down (row 1).
+    """
+
+    def __init__(self, probability):
+        super().__init__()
+        self.register_buffer("logits", torch.logit(probability.float()))
+
+    def forward(self, x, hidden=None):
+        """`x` `(B, T, P)` in {0, 1} to `(logits (B, T, P), None)`."""
+        return torch.where(x > 0, self.logits[1], self.logits[0]), None
+
+
+def fit_baselines(rolls):
+    """Baselines counted on the training split. A model has to beat them.
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        rolls: `RollSplit` of the training split, or a list of `(T, P)` arrays.
+
+    Returns:
+        Dict of `FrameTable`: `"marginal"` (how often each key is down), `"copy last frame"` (one
+        rate for staying down and one for going down, for all keys), `"Markov-1"` (the two rates of each key).
+    """
+    frames, starts, lengths = all_frames(rolls)
+    hits, seen = torch.zeros(2, 2, frames.shape[1], dtype=torch.float64)  # (2, P) each
+    for start, length in zip(starts, lengths):
+        down = frames[start : start + length] > 0
+        x, y = down[:-1], down[1:]
+        seen += torch.stack([(~x).sum(0), x.sum(0)])
+        hits += torch.stack([(~x & y).sum(0), (x & y).sum(0)])
+    marginal = (hits.sum(0) + 0.5) / (seen.sum(0) + 1)  # half a count each way: never 0 or 1
+    return {
+        "marginal": FrameTable(marginal.expand(2, -1)),
+        "copy last frame": FrameTable(((hits.sum(1) + 0.5) / (seen.sum(1) + 1))[:, None].expand(-1, frames.shape[1])),
+        "Markov-1": FrameTable((hits + 0.5) / (seen + 1)),
+    }

@@ -1,0 +1,232 @@
+"""Notes and pedal out of MIDI files, and notes into them."""
+
+import os
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pretty_midi
+import symusic
+
+PIANO_PROGRAMS = range(8)  # General MIDI: acoustic grand to clavinet
+SUSTAIN_PEDAL = 64  # controller number; a value of 64 or more is "down"
+
+
+class Notes(NamedTuple):
+    """Notes as four arrays of one length, sorted by onset, then pitch.
+
+    Notebook: 02_piano_roll
+
+    Attributes:
+        start: `(N,)` float64, onset in seconds.
+        end: `(N,)` float64, end in seconds; the note sounds in `[start, end)`.
+        pitch: `(N,)` int64, MIDI note number 0..127 (60 is middle C).
+        velocity: `(N,)` int64, 1..127.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+
+
+def read_notes(midi_path, sustain=True, all_instruments=False):
+    """The notes of a MIDI file's piano tracks.
+
+    A key let go while the sustain pedal is down sounds on until the pedal comes
+    up or the key is struck again. A key never let go sounds to the end of the file.
+
+    Notebook: 01_data_exploration
+
+    Args:
+        midi_path: path of a `.mid` or `.midi` file, type 0, 1 or 2.
+        sustain: whether the sustain pedal (controller 64) lengthens notes.
+        all_instruments: take every track but the drums, not only pianos
+            (General MIDI programs 0 to 7, the default of tracks that name none).
+
+    Returns:
+        `Notes`.
+
+    Raises:
+        ValueError: not a MIDI file, cut off, or without a piano note; names the file.
+    """
+    return read_with_duration(midi_path, sustain, all_instruments)[0]
+
+
+def read_pedal(midi_path):
+    """When the sustain pedal is down.
+
+    Notebook: 01_data_exploration
+
+    Args:
+        midi_path: path of a MIDI file.
+
+    Returns:
+        `(K, 2)` float64: seconds at which the pedal goes down and comes up.
+
+    Raises:
+        ValueError: as `read_notes`.
+    """
+    return read_with_duration(midi_path, sustain=False, all_instruments=False)[2]
+
+
+def write_midi(notes, output_path, duration, ticks_per_beat=480):
+    """Write notes as a MIDI file of one piano track at 120 beats a minute.
+
+    The file lasts `duration`: a pedal-up event and a text mark its end. It is written beside
+    `output_path` first and then renamed, so a crash leaves no half file.
+
+    Args:
+        notes: `Notes`.
+        output_path: where to write; its folder is made.
+        duration: seconds.
+        ticks_per_beat: resolution; a beat is half a second.
+
+    Returns:
+        The `pretty_midi.PrettyMIDI` that was written.
+    """
+    midi = pretty_midi.PrettyMIDI(resolution=ticks_per_beat, initial_tempo=120)
+    piano = pretty_midi.Instrument(program=0, name="Piano")
+    piano.notes = [pretty_midi.Note(int(v), int(p), float(s), float(e)) for s, e, p, v in zip(*notes)]
+    piano.control_changes = [pretty_midi.ControlChange(SUSTAIN_PEDAL, 0, duration)]
+    midi.instruments.append(piano)
+    midi.text_events.append(pretty_midi.Text("end", duration))  # pretty_midi forgets the pedal of an empty track
+    output_path = Path(output_path)
+    output_path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output_path.with_name(f".{output_path.name}.{os.getpid()}.tmp")
+    try:
+        midi.write(str(temporary))
+        os.replace(temporary, output_path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return midi
+
+
+def read_with_duration(midi_path, sustain, all_instruments, until=None):
+    """Notes (that start before `until` seconds), duration of the file, and pedal intervals `(K, 2)`."""
+    data = Path(midi_path).read_bytes()
+    data, ticks_per_second = _without_smpte(data)
+    try:
+        score = symusic.Score.from_midi(_release_held_keys(data))
+    except Exception as error:
+        raise ValueError(f"{midi_path}: not a MIDI file, or cut off ({error})") from None
+    tracks = [t for t in score.tracks if not t.is_drum and (all_instruments or t.program in PIANO_PROGRAMS)]
+    if not any(len(track.notes) for track in tracks):
+        others = sorted({"drums" if t.is_drum else f"program {t.program}" for t in score.tracks if len(t.notes)})
+        found = f"; it has {', '.join(others)} (all_instruments=True takes all but drums)" if others else ""
+        raise ValueError(f"{midi_path}: no piano notes{found}")
+
+    tempos = score.tempos.numpy()
+    to_seconds = _tempo_map(midi_path, score.tpq, tempos["time"], tempos["mspq"], ticks_per_second)
+    columns, pedals, duration = [], [], 0.0
+    for track in tracks:
+        notes, controls = track.notes.numpy(), track.controls.numpy()
+        ticks = notes["time"].astype(np.int64)
+        ends = ticks + notes["duration"]
+        pedal = controls["number"] == SUSTAIN_PEDAL
+        pedal_ticks, pedal_down = controls["time"][pedal], controls["value"][pedal] >= 64
+        last = to_seconds(max(ends.max(initial=0), pedal_ticks.max(initial=0)))
+        down_up = _pedal_intervals(to_seconds(pedal_ticks), pedal_down, last)
+        start, pitch, velocity = to_seconds(ticks), notes["pitch"], notes["velocity"]
+        if until is not None:
+            early = start < until
+            start, ticks, ends, pitch, velocity = (a[early] for a in (start, ticks, ends, pitch, velocity))
+        end = to_seconds(_end_at_first_release(ticks, ends, pitch.astype(np.int64)))
+        columns.append((start, sustained(end, down_up) if sustain else end, pitch, velocity))
+        pedals.append(down_up)
+        duration = max(duration, last)
+
+    start, end, pitch, velocity = (np.concatenate(column) for column in zip(*columns))
+    order = np.lexsort((pitch, start))
+    notes = Notes(start[order], end[order], pitch[order].astype(np.int64), velocity[order].astype(np.int64))
+    return notes, duration, np.concatenate(pedals)
+
+
+def sustained(end, pedal):
+    """Note ends with the pedal: an end while it is down moves to where it comes up.
+
+    Notebook: 02_piano_roll
+
+    Args:
+        end: `(N,)` seconds at which keys are let go.
+        pedal: `(K, 2)` seconds down and up, in order, as from `read_pedal`.
+
+    Returns:
+        `(N,)` seconds. A later strike of the same key still ends the note (`notes_to_roll`).
+    """
+    if len(pedal) == 0:
+        return end
+    k = np.searchsorted(pedal[:, 0], end, side="right") - 1  # the last time it went down before the end
+    held = (k >= 0) & (end < pedal[k, 1])
+    return np.where(held, pedal[k, 1], end)
+
+
+def _pedal_intervals(time, down, last):
+    """`(K, 2)` seconds down and up; a pedal that never comes up does so at `last`."""
+    order = np.argsort(time, kind="stable")
+    time, down = time[order], down[order]
+    change = np.diff(down.astype(np.int8), prepend=0)
+    downs, ups = time[change == 1], time[change == -1]
+    return np.stack([downs, np.append(ups, last)[: len(downs)]], axis=1)
+
+
+def _end_at_first_release(start, end, pitch):
+    """Ends (ticks) where a note-off ends every open note of its key, as on a real piano."""
+    # symusic pairs the first note-on with the first note-off, so each note-off is some note's end.
+    key = pitch << 40
+    releases = np.sort(key + end)
+    nearest = np.searchsorted(releases, key + start, side="right")
+    return np.minimum(end, releases[np.minimum(nearest, len(releases) - 1)] - key) if len(end) else end
+
+
+def _tempo_map(midi_path, ticks_per_beat, tick, microseconds, ticks_per_second):
+    """A function from ticks to seconds: piecewise linear, one piece per tempo."""
+    if ticks_per_second is None and ticks_per_beat <= 0:
+        raise ValueError(f"{midi_path}: a beat of {ticks_per_beat} ticks; the header is corrupt")
+    if ticks_per_second is None and (microseconds <= 0).any():
+        raise ValueError(f"{midi_path}: a tempo of no time a beat; the file is corrupt")
+    if ticks_per_second is not None:  # SMPTE time knows no tempo
+        tick, rate = np.zeros(1), np.array([1 / ticks_per_second])
+    else:
+        tick = np.concatenate([[0], tick]).astype(np.float64)  # 120 beats a minute until a tempo is set
+        rate = np.concatenate([[500_000], microseconds]) / 1e6 / ticks_per_beat  # seconds per tick
+    seconds = np.concatenate([[0.0], np.cumsum(np.diff(tick) * rate[:-1])])
+
+    def to_seconds(ticks):
+        if np.min(ticks, initial=0) < 0:
+            raise ValueError(f"{midi_path}: times beyond 2**31 ticks; the file is corrupt")
+        k = np.searchsorted(tick, ticks, side="right") - 1
+        return seconds[k] + (ticks - tick[k]) * rate[k]
+
+    return to_seconds
+
+
+def _without_smpte(data):
+    """The bytes with a plain beat division, and ticks per second if it was SMPTE's, else None."""
+    if len(data) < 14 or not data[12] & 0x80:
+        return data, None
+    frames, ticks = 256 - data[12], data[13]
+    ticks_per_second = {29: 30 / 1.001}.get(frames, frames) * ticks  # "29" is drop-frame 29.97
+    return data[:12] + struct.pack(">H", 480) + data[14:], ticks_per_second or None
+
+
+def _release_held_keys(data):
+    """The bytes with a note-off for every key before each track's end.
+
+    symusic drops a note that is never let go; these let it go at the end of its track.
+    """
+    end_of_track = b"\xff\x2f\x00"
+    parts, position = [data[:14]], 14
+    while data[position : position + 4] == b"MTrk":
+        size = int.from_bytes(data[position + 4 : position + 8], "big")
+        body = data[position + 8 : position + 8 + size]
+        if len(body) < size:  # cut off: symusic says so
+            break
+        position += 8 + size
+        if body.endswith(end_of_track):
+            channels = [c for c in range(16) if 0x90 | c in body]
+            releases = [bytes([0x90 | c]) + b"\0".join(bytes([p, 0]) for p in range(128)) for c in channels]
+            body = b"\0".join([body[:-3] + b"\xff\x01\x00", *releases, end_of_track])
+        parts.append(b"MTrk" + struct.pack(">I", len(body)) + body)
+    return b"".join(parts) + data[position:]

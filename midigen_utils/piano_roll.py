@@ -1,0 +1,207 @@
+"""MIDI files to piano rolls and back.
+
+A piano roll here is an array `(T, P)`, time first: row `t` covers the seconds
+`[t / fs, (t + 1) / fs)`, column `p` is MIDI note `min_pitch + p`, a value is the
+velocity in (0, 1], and 0 is silence. (`pretty_midi`'s own rolls are `(128, T)`.)
+"""
+
+import numpy as np
+
+from .config import check_config
+from .midi import Notes, read_notes, read_pedal, read_with_duration, write_midi  # noqa: F401
+
+MAX_CELLS = 2**26  # 13 hours of 88 keys at 16 frames/s: a longer roll is a corrupt file
+_EPSILON = 1e-4  # frames; a time this close below a row's edge belongs to the row
+
+
+def midi_to_piano_roll(midi_path, config, sustain=True, all_instruments=False):
+    """A MIDI file as a piano roll.
+
+    Notebook: 02_piano_roll
+
+    Args:
+        midi_path: path of a MIDI file.
+        config: `MIDI_CONFIG` or a dict with its keys.
+        sustain: whether the sustain pedal lengthens notes.
+        all_instruments: take every track but the drums, not only pianos.
+
+    Returns:
+        `(T, P)` float32, values `bin / velocity_bins` in [0, 1]; T is the length of
+        the file, at most `max_duration` seconds, in frames.
+
+    Raises:
+        ValueError: the file has no notes for these keys, or is no MIDI file.
+    """
+    bins = midi_to_bins(midi_path, config, sustain, all_instruments)
+    return bins.astype(np.float32) / np.float32(config["velocity_bins"])
+
+
+def midi_to_bins(midi_path, config, sustain=True, all_instruments=False):
+    """As `midi_to_piano_roll`, in the whole numbers of the cache.
+
+    Returns:
+        `(T, P)` uint8: 0 for silence, else the velocity bin 1..velocity_bins.
+    """
+    check_config(config)
+    notes, duration, _ = read_with_duration(midi_path, sustain, all_instruments, config["max_duration"])
+    try:
+        return notes_to_roll(notes, config, duration)
+    except ValueError as error:
+        raise ValueError(f"{midi_path}: {error}") from None
+
+
+def notes_to_roll(notes, config, duration=0.0):
+    """Draw notes into a roll of velocity bins.
+
+    A note fills the rows from the one that holds its onset to the one nearest its
+    end, and at least one. A key struck again while it sounds ends the old note; the
+    row before the new onset is cleared, if the old note has two rows or more, so
+    that two notes stay two. Of two strikes in one row the later one stands.
+    Notes outside the config's keys are left out.
+
+    Notebook: 02_piano_roll
+
+    Args:
+        notes: `Notes`.
+        config: `MIDI_CONFIG` or a dict with its keys.
+        duration: seconds the roll lasts at least (rests at the end), default 0.
+
+    Returns:
+        `(T, P)` uint8: 0 for silence, else the velocity bin 1..velocity_bins.
+
+    Raises:
+        ValueError: no note within the keys and `max_duration`, or a roll too long.
+    """
+    check_config(config)
+    fs, low, high = config["fs"], config["min_pitch"], config["max_pitch"]
+    longest = np.inf if config["max_duration"] is None else round(config["max_duration"] * fs)
+
+    # Sorted by key, then time, so that a note's successor on its key is next to it.
+    order = np.lexsort((notes.start, notes.pitch))
+    order = order[(notes.pitch[order] >= low) & (notes.pitch[order] <= high)]
+    key = notes.pitch[order] - low
+    on = np.floor(notes.start[order] * fs + _EPSILON).astype(np.int64)  # first row
+    off = np.maximum(np.rint(notes.end[order] * fs).astype(np.int64), on + 1)  # row after the last
+    if len(on) == 0:
+        raise ValueError(f"no notes between MIDI notes {low} and {high} in the part that is read")
+    T = int(min(longest, max(off.max(), np.rint(duration * fs))))
+    if T * (high - low + 1) > MAX_CELLS:
+        raise ValueError(f"lasts {T / fs / 3600:.0f} hours: probably a corrupt file (or set max_duration)")
+
+    struck_again = np.append((key[1:] == key[:-1]) & (on[1:] <= off[:-1]), False)
+    next_on = np.append(on[1:], 0)
+    gap = np.where(next_on - on >= 2, 1, 0)  # a silent row before the new onset
+    off = np.where(struck_again, next_on - gap, off)
+
+    kept = on < T
+    on, off, key = on[kept], np.minimum(off[kept], T), key[kept]
+    bins = velocity_to_bin(notes.velocity[order][kept], config)
+    if len(on) == 0:
+        raise ValueError(f"no notes in the first {config['max_duration']} s")
+    length = off - on
+    first = np.cumsum(length) - length  # where each note's cells begin in the flat list of cells
+    rows = np.arange(length.sum()) + np.repeat(on - first, length)
+    roll = np.zeros((T, high - low + 1), dtype=np.uint8)
+    roll[rows, np.repeat(key, length)] = np.repeat(bins, length)
+    return roll
+
+
+def roll_to_notes(piano_roll, config, velocity_threshold=0.3):
+    """The notes of a roll: each run of rows above the threshold in a column is one.
+
+    Notebook: 02_piano_roll
+
+    Args:
+        piano_roll: `(T, P)` floats in [0, 1].
+        config: `MIDI_CONFIG` or a dict with its keys.
+        velocity_threshold: in [0, 1); a cell sounds where its value is **above** it.
+            The default 0.3 is for rolls of probabilities. Use 0 for real and for
+            generated rolls: their quiet notes lie below 0.3.
+
+    Returns:
+        `Notes`; the velocity is that of the onset row.
+
+    Raises:
+        ValueError: wrong shape, NaN, or a threshold out of range.
+    """
+    check_config(config)
+    low, fs = config["min_pitch"], config["fs"]
+    roll = _checked_roll(piano_roll, config)
+    if not 0 <= velocity_threshold < 1:
+        raise ValueError(f"velocity_threshold is {velocity_threshold}; use 0 to just below 1")
+    sounding = np.pad(roll > velocity_threshold, ((1, 1), (0, 0))).T.astype(np.int8)  # (P, T + 2)
+    change = np.diff(sounding, axis=1)  # (P, T + 1): 1 at an onset, -1 after a last row
+    key, on = np.nonzero(change == 1)
+    _, off = np.nonzero(change == -1)  # one end to each onset, in the same order
+    order = np.lexsort((key, on))
+    key, on, off = key[order], on[order], off[order]
+    return Notes(on / fs, off / fs, key + low, bin_to_velocity(_value_to_bin(roll[on, key], config), config))
+
+
+def piano_roll_to_midi(piano_roll, config, output_path, velocity_threshold=0.3):
+    """Write a piano roll as a MIDI file of one piano track.
+
+    The file lasts as long as the roll, rests at the end included.
+
+    Notebook: 02_piano_roll
+
+    Args:
+        piano_roll: `(T, P)` floats in [0, 1].
+        config: `MIDI_CONFIG` or a dict with its keys.
+        output_path: where to write; its folder is made.
+        velocity_threshold: as in `roll_to_notes`: 0.3 suits probabilities, 0 real and generated rolls.
+
+    Returns:
+        The `pretty_midi.PrettyMIDI` that was written.
+
+    Raises:
+        ValueError: wrong shape, NaN, or a threshold out of range.
+    """
+    notes = roll_to_notes(piano_roll, config, velocity_threshold)
+    fs = config["fs"]
+    # So many ticks that a row lasts a whole number of them: no onset is rounded.
+    return write_midi(notes, output_path, duration=len(piano_roll) / fs, ticks_per_beat=fs * -(-240 // fs))
+
+
+def velocity_to_bin(velocity, config):
+    """MIDI velocities 1..127 to bins 1..velocity_bins of (nearly) equal width.
+
+    Args:
+        velocity: int array or int.
+        config: `MIDI_CONFIG`.
+
+    Returns:
+        The same shape, bins 1..velocity_bins.
+    """
+    return 1 + (velocity - 1) * config["velocity_bins"] // 127
+
+
+def bin_to_velocity(bins, config):
+    """The velocity in the middle of each bin: `velocity_to_bin` gives the bin back.
+
+    Args:
+        bins: int array or int, 1..velocity_bins.
+        config: `MIDI_CONFIG`.
+
+    Returns:
+        The same shape, velocities 1..127.
+    """
+    return 1 + (2 * bins - 1) * 127 // (2 * config["velocity_bins"])
+
+
+def _value_to_bin(values, config):
+    bins = np.rint(values * config["velocity_bins"]).astype(np.int64)
+    return np.clip(bins, 1, config["velocity_bins"])
+
+
+def _checked_roll(piano_roll, config):
+    roll = np.asarray(piano_roll, dtype=np.float64)
+    keys = config["max_pitch"] - config["min_pitch"] + 1
+    if roll.ndim != 2 or roll.shape[1] != keys:
+        raise ValueError(
+            f"a piano roll has the shape (T, {keys}), time first; this one has {roll.shape}"
+            + (": transpose it" if roll.ndim == 2 and roll.shape[0] == keys else "")
+        )
+    if not np.isfinite(roll).all():
+        raise ValueError("the piano roll holds NaN or infinite values: did training diverge?")
+    return roll

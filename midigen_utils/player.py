@@ -1,0 +1,174 @@
+"""The player: a piano roll that a browser draws and plays, in one piece of HTML without network.
+
+The HTML holds a list of notes and a small piano (`player.html`), so a minute of
+music takes some 30 KB, where its samples would take 3.5 MB.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+
+from .config import MIDI_CONFIG
+from .piano_roll import notes_to_roll
+from .playback import PEAK, PIANO, SAMPLE_RATE, TAIL, as_notes
+from .plotting import bare_figure, figure_png, plot_piano_roll
+
+LONGEST = 90  # seconds that a browser is asked to render
+HOW_TO_HEAR = (
+    "This is a picture. To hear the music, run the cell, "
+    "or trust the notebook (Trust Notebook in Jupyter’s command palette)."
+)
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+body {{ margin: 0 auto; padding: 16px; max-width: 1400px; font: 16px/1.5 system-ui, sans-serif; }}
+h1 {{ font-size: 1.4em; margin: 0 0 12px; }}
+.midigen {{ margin-bottom: 16px; }}
+</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+class Player:
+    """What `player` returns: shows itself in a notebook, and writes itself as a page.
+
+    Attributes:
+        html: `str`, a piece of HTML for a notebook or for a page of your own.
+        title: `str`, as it was given.
+    """
+
+    def __init__(self, html, title, description):
+        self.html = html
+        self.title = title
+        self.description = description
+
+    def __repr__(self):
+        return f"Player({self.description})"
+
+    def _repr_html_(self):
+        return self.html
+
+    def save(self, path):
+        """Write a page that plays by a double click, without network; see `save_page`."""
+        return save_page(path, [self], self.title)
+
+
+def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
+    """A piano roll to see, hear and download in the browser.
+
+    It has a moving playhead, a click or the arrow keys seek, and the buttons save a
+    MIDI or a WAV file. Where scripts may not run it is a picture. The same music
+    gives the same HTML.
+
+    Notebook: 05_generation_and_playback
+
+    Args:
+        music: a roll `(T, P)` of floats in [0, 1] (every value above 0 sounds), `Notes`,
+            or the path of a MIDI file, of which the first `max_duration` seconds are taken.
+        config: `MIDI_CONFIG` or a dict with its keys.
+        seed_frames: frames at the beginning that the model was given; drawn in another colour.
+        title: the piece; any text.
+        composer: who wrote it; any text.
+
+    Returns:
+        `Player`: leave it as the last line of a cell, or call `.save(path)`.
+
+    Raises:
+        ValueError: wrong shape, NaN, a file without piano notes, or more than 90 s of music.
+    """
+    notes, seconds = as_notes(music, config)
+    if seconds > LONGEST:
+        raise ValueError(
+            f"{seconds:.0f} s of music; the player takes up to {LONGEST} s. Give it a part, "
+            "such as piano_roll[:1440], or write_wav(synthesize(music), path) for all of it"
+        )
+    fs = config["fs"]
+    whole = {**config, "max_duration": None}
+    roll = np.zeros((max(1, round(seconds * fs)), config["max_pitch"] - config["min_pitch"] + 1))
+    if len(notes.start):
+        roll = notes_to_roll(notes, whole, seconds) / config["velocity_bins"]
+    figure, axes = bare_figure(9, 2.6)
+    plot_piano_roll(roll, config, axes, seed_frames)
+
+    low, high = axes.get_ylim()  # the octaves that the picture shows, from half a key below to half a key above
+    ticks = 2 * fs * -(-500 // fs)  # per second, about 1,000; a frame is a whole number of them
+    on = np.rint(notes.start * ticks).astype(int)
+    length = np.maximum(np.rint(notes.end * ticks).astype(int) - on, 1)
+    columns = (np.diff(on, prepend=0), length, notes.pitch, notes.velocity)
+    data = {
+        "seconds": round(max(seconds, 1 / fs), 4),
+        "seed": seed_frames / fs,
+        "ticks": ticks,
+        "rate": SAMPLE_RATE,
+        "tail": TAIL,
+        "peak": PEAK,
+        "low": int(low + 0.5),
+        "high": int(high - 0.5),
+        "notes": np.stack(columns, axis=1).ravel().tolist(),
+    }
+    heading = f"<strong>{html.escape(title)}</strong>" if title else ""
+    if composer:
+        heading += f' <span class="midigen-composer">{html.escape(composer)}</span>'
+    music_json = json.dumps(data, separators=(",", ":"))
+    values = {
+        "ID": hashlib.sha256(f"{music_json} {title} {composer}".encode()).hexdigest()[:12],
+        "NAME": _file_name(title) or "music",
+        "HEADING": heading,
+        "HOW_TO_HEAR": HOW_TO_HEAR,
+        "ALT": html.escape(f"Piano roll: {len(notes.start)} notes in {seconds:.0f} seconds"),
+        "PNG": base64.b64encode(figure_png(figure, dpi=80)).decode(),
+        "MUSIC": music_json,
+        "PIANO": json.dumps(PIANO, separators=(",", ":")),
+    }
+    template = (Path(__file__).parent / "player.html").read_text(encoding="utf-8")
+    filled = re.sub(r"\{\{([A-Z_]+)\}\}", lambda match: values[match[1]], template)
+    return Player(filled, title, f"{title!r}, {seconds:.1f} s, {len(notes.start)} notes")
+
+
+def _file_name(title):
+    """A title as a file name for every system: "Étude No. 1" is "etude-no-1"."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:60].strip("-")
+
+
+def save_page(path, players, title=""):
+    """Write several players as one page that needs nothing else and no network.
+
+    Args:
+        path: where to write; its folder is made, and a crash leaves no half file.
+        players: list of `Player`.
+        title: heading of the page, any text; `""` for the name of the course.
+
+    Returns:
+        `Path` that was written.
+    """
+    path = Path(path)
+    title = html.escape(title or "midigen")
+    heading = f"<h1>{title}</h1>\n" if len(players) > 1 else ""
+    page = PAGE.format(title=title, body=heading + "\n".join(player.html for player in players))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,296 @@
+"""Figures in one look: time in seconds, keys as note names, colours that colour-blind readers can tell apart.
+
+Every function takes `ax=None` (it then makes a figure) and returns `(fig, ax)`.
+"""
+
+import io
+
+import numpy as np
+
+from .config import MIDI_CONFIG
+
+# Okabe and Ito's palette, safe for colour-blind readers: https://jfly.uni-koeln.de/color/
+BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#767676"
+SEED_COLOUR, MUSIC_COLOUR = ORANGE, BLUE
+NOTE_NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+
+
+def note_name(pitch):
+    """The name of a MIDI note, sharps only: 60 is C4, middle C.
+
+    Args:
+        pitch: MIDI note number, 0..127.
+
+    Returns:
+        `str`, such as `"A♯3"`.
+    """
+    return f"{NOTE_NAMES[pitch % 12]}{pitch // 12 - 1}"
+
+
+def plot_piano_roll(piano_roll, config=MIDI_CONFIG, ax=None, seed_frames=0, title=None, pitch_range=None):
+    """Draw a piano roll: seconds to the right, keys upwards, the louder the darker.
+
+    Notebook: 02_piano_roll
+
+    Args:
+        piano_roll: `(T, P)` floats in [0, 1].
+        config: `MIDI_CONFIG` or a dict with its keys.
+        ax: matplotlib axes to draw on; `None` makes a figure.
+        seed_frames: frames at the beginning that the model was given; drawn in another colour.
+        title: text above.
+        pitch_range: lowest and highest MIDI note shown; `None` takes the octaves that have notes.
+
+    Returns:
+        `(fig, ax)`.
+
+    Raises:
+        ValueError: not a `(T, P)` roll of this config.
+    """
+    roll = np.asarray(piano_roll, dtype=np.float32)
+    low, high, fs = config["min_pitch"], config["max_pitch"], config["fs"]
+    if roll.ndim != 2 or roll.shape[1] != high - low + 1:
+        raise ValueError(f"a piano roll has the shape (T, {high - low + 1}), time first; this one has {roll.shape}")
+    fig, ax = _axes(ax)
+    from matplotlib.colors import to_rgb
+
+    image = np.zeros((*roll.shape, 4), dtype=np.float32)  # (T, P, RGBA)
+    image[:seed_frames, :, :3] = to_rgb(SEED_COLOUR)
+    image[seed_frames:, :, :3] = to_rgb(MUSIC_COLOUR)
+    image[..., 3] = np.where(roll > 0, 0.25 + 0.75 * np.clip(roll, 0, 1), 0)
+    extent = (0, len(roll) / fs, low - 0.5, high + 0.5)
+    ax.imshow(image.swapaxes(0, 1), origin="lower", aspect="auto", interpolation="nearest", extent=extent)
+    bottom, top = pitch_range or _octaves(roll, config)
+    ax.set_ylim(bottom - 0.5, top + 0.5)
+    _name_keys(ax.yaxis, bottom, top)
+    ax.set(xlabel="time (s)", ylabel="key", title=title)
+    ax.grid(axis="y", linewidth=0.5, alpha=0.4)
+    if 0 < seed_frames < len(roll):
+        ax.axvline(seed_frames / fs, color=GREY, linewidth=1, linestyle="--")
+        for x, align, text, colour in ((-4, "right", "seed", SEED_COLOUR), (4, "left", "generated", MUSIC_COLOUR)):
+            ax.annotate(
+                text, (seed_frames / fs, 1), (x, -4), xycoords=("data", "axes fraction"), textcoords="offset points",
+                ha=align, va="top", color=colour, fontweight="bold", fontsize="small",
+            )  # fmt: skip
+    return fig, ax
+
+
+def plot_two_rolls(first, second, config=MIDI_CONFIG, titles=("", ""), seed_frames=0, ax=None):
+    """Draw two rolls one above the other, on the same time and key axes.
+
+    Notebook: 02_piano_roll
+
+    Args:
+        first, second: `(T, P)` floats in [0, 1]; their lengths may differ.
+        config: `MIDI_CONFIG` or a dict with its keys.
+        titles: two texts.
+        seed_frames: as in `plot_piano_roll`, for both.
+        ax: two matplotlib axes; `None` makes a figure.
+
+    Returns:
+        `(fig, ax)` with an array of two axes.
+    """
+    fig, ax = _axes(ax, rows=2, height=5, sharex=True)
+    ranges = [_octaves(np.asarray(roll), config) for roll in (first, second)]
+    pitch_range = min(low for low, _ in ranges), max(high for _, high in ranges)
+    for axes, roll, title in zip(ax, (first, second), titles, strict=True):
+        plot_piano_roll(roll, config, axes, seed_frames, title, pitch_range)
+    ax[0].set_xlim(0, max(len(first), len(second)) / config["fs"])
+    ax[0].set_xlabel("")
+    return fig, ax
+
+
+def plot_delta(delta, piano_roll, config=MIDI_CONFIG, labels=None, ax=None):
+    """The Mamba's step size Δ above the music it reads: large where it writes the frame into its state.
+
+    Notebook: 04_mamba
+
+    Args:
+        delta: `(T,)` or `(lines, T)` floats above 0, for instance the mean over channels of each layer.
+        piano_roll: `(T, P)` floats in [0, 1], the same frames.
+        config: `MIDI_CONFIG` or a dict with its keys.
+        labels: one text a line; `None` for no legend.
+        ax: two matplotlib axes; `None` makes a figure.
+
+    Returns:
+        `(fig, ax)` with an array of two axes.
+
+    Raises:
+        ValueError: `delta` and the roll have not the same number of frames.
+    """
+    delta = np.atleast_2d(np.asarray(delta))
+    if delta.shape[1] != len(piano_roll):
+        raise ValueError(f"delta has {delta.shape[1]} frames, the roll {len(piano_roll)}")
+    fig, ax = _axes(ax, rows=2, height=5, sharex=True)
+    seconds = (np.arange(delta.shape[1]) + 0.5) / config["fs"]
+    colours = (BLUE, ORANGE, GREEN, PINK, GREY)
+    for i, line in enumerate(delta):
+        ax[0].plot(seconds, line, color=colours[i % 5], linewidth=1.2, label=labels[i] if labels else None)
+    ax[0].set(ylabel="step size Δ", yscale="log")
+    ax[0].grid(linewidth=0.5, alpha=0.4)
+    if labels:
+        ax[0].legend(frameon=False, fontsize="small", ncols=len(labels), loc="lower left", bbox_to_anchor=(0, 1))
+    plot_piano_roll(piano_roll, config, ax[1])
+    return fig, ax
+
+
+def plot_history(history, baselines=None, ax=None, title=None):
+    """Training and validation loss over the epochs, with what has to be beaten.
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        history: list of dicts with `epoch`, `train_loss` and `val_loss` (nats per frame).
+        baselines: dict from a name to its loss in nats per frame, drawn as level lines.
+        ax: matplotlib axes; `None` makes a figure.
+        title: text above.
+
+    Returns:
+        `(fig, ax)`.
+    """
+    fig, ax = _axes(ax)
+    epochs, train, validation = (
+        [float(row[key]) for row in history] for key in ("epoch", "train_loss", "val_loss")
+    )  # fmt: skip
+    marker = "o" if len(epochs) < 40 else None
+    ax.plot(epochs, train, color=BLUE, linestyle="--", marker=marker, markersize=3, label="training")
+    ax.plot(epochs, validation, color=ORANGE, marker=marker, markersize=3, label="validation")
+    if history and np.isfinite(validation).any():
+        best = int(np.nanargmin(validation))
+        label = f"best: {validation[best]:.2f}"
+        ax.plot(epochs[best], validation[best], "*", color=ORANGE, markersize=12, label=label)
+    for i, (name, loss) in enumerate((baselines or {}).items()):
+        ax.axhline(loss, color=(GREEN, PINK, GREY)[i % 3], linewidth=1.2, linestyle=":", label=f"{name}: {loss:.2f}")
+    ax.set(xlabel="epoch", ylabel="loss (nats per frame)", title=title)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.grid(linewidth=0.5, alpha=0.4)
+    ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig, ax
+
+
+def plot_histogram(values, bins, xlabel, reference=None, labels=("here", "reference"), note_names=False, ax=None):
+    """How often each value occurs, in percent, and beside it a reference.
+
+    Notebook: 01_data_exploration
+
+    Args:
+        values: `(N,)` numbers.
+        bins: `(K + 1,)` edges, half-open `[edge, next)`; the last bin is closed.
+        xlabel: what the values are, with the unit.
+        reference: `(K,)` counts of another corpus in the same bins, drawn as a line; `None` for none.
+        labels: names of the two.
+        note_names: the values are MIDI notes: label the Cs. A bin then is `[pitch - 0.5, pitch + 0.5)`.
+        ax: matplotlib axes; `None` makes a figure.
+
+    Returns:
+        `(fig, ax)`.
+
+    Raises:
+        ValueError: the reference has not one count a bin.
+    """
+    fig, ax = _axes(ax)
+    counts, edges = np.histogram(values, bins)
+    ax.stairs(_percent(counts), edges, fill=True, color=BLUE, alpha=0.75, label=labels[0])
+    if reference is not None:
+        if len(reference) != len(counts):
+            raise ValueError(f"{len(reference)} reference counts for {len(counts)} bins")
+        ax.stairs(_percent(np.asarray(reference)), edges, color=ORANGE, linewidth=1.5, label=labels[1])
+        ax.legend(frameon=False, fontsize="small")
+    if note_names:
+        _name_keys(ax.xaxis, int(np.ceil(edges[0])), int(edges[-1]))
+    ax.set(xlabel=xlabel, ylabel="share (%)", xlim=(edges[0], edges[-1]))
+    ax.grid(axis="y", linewidth=0.5, alpha=0.4)
+    ax.set_axisbelow(True)
+    return fig, ax
+
+
+class LiveLoss:
+    """A loss curve that redraws itself in place while a model trains.
+
+    In a notebook it shows one picture and updates it; elsewhere it does nothing.
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        baselines: as in `plot_history`.
+    """
+
+    def __init__(self, baselines=None):
+        self.baselines = baselines
+        self._display = None
+
+    def update(self, history):
+        """Draw the history so far; see `plot_history`."""
+        from IPython import get_ipython
+        from IPython.display import Image, display
+
+        if not hasattr(get_ipython(), "kernel"):
+            return
+        fig, ax = bare_figure(8, 3)
+        plot_history(history, self.baselines, ax)
+        picture = Image(figure_png(fig))
+        if self._display is None:
+            self._display = display(picture, display_id=True)
+        else:
+            self._display.update(picture)
+
+
+def bare_figure(width, height):
+    """A figure that pyplot does not know, so that a notebook does not show it by itself.
+
+    Args:
+        width, height: inches.
+
+    Returns:
+        `(fig, ax)`.
+    """
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(width, height), layout="constrained")
+    return fig, fig.subplots()
+
+
+def figure_png(fig, dpi=100):
+    """A figure as the bytes of a PNG with 64 colours: small, and the same for the same figure.
+
+    Args:
+        fig: matplotlib figure.
+        dpi: pixels per inch, default 100.
+
+    Returns:
+        `bytes`.
+    """
+    from PIL import Image  # comes with matplotlib
+
+    full, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(full, format="png", dpi=dpi, facecolor="white")
+    Image.open(full).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def _axes(ax, rows=1, height=3, sharex=False):
+    """The axes given and their figure, or a new figure with `rows` axes."""
+    if ax is not None:
+        return np.ravel(ax)[0].figure, ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(rows, 1, figsize=(10, height), sharex=sharex, layout="constrained")
+
+
+def _octaves(roll, config):
+    """Lowest and highest key of the octaves C to B that have notes; two octaves at least."""
+    keys = np.flatnonzero((roll > 0).any(axis=0)) + config["min_pitch"]
+    low, high = (keys[0], keys[-1]) if len(keys) else (60, 60)
+    low, high = low // 12 * 12, high // 12 * 12 + 11
+    if high - low < 23:
+        low -= 12
+    return max(low, config["min_pitch"]), min(high, config["max_pitch"])
+
+
+def _name_keys(axis, low, high):
+    """Label every C of an axis in MIDI notes."""
+    cs = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
+    axis.set_ticks(cs, [note_name(pitch) for pitch in cs])
+
+
+def _percent(counts):
+    return 100 * counts / max(counts.sum(), 1)

@@ -1,0 +1,277 @@
+"""Training and evaluation."""
+
+import csv
+import math
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from . import config
+from .checkpoints import load_checkpoint, save_checkpoint
+from .config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SEQUENCE_LENGTH, STRIDE
+from .dataset import Batches, SequenceDataset
+from .metrics import FrameScores
+
+WEIGHT_DECAY = 0.01
+
+
+def fit(
+    model,
+    rolls,
+    epochs=NUM_EPOCHS,
+    *,
+    sequence_length=SEQUENCE_LENGTH,
+    stride=STRIDE,
+    batch_size=BATCH_SIZE,
+    learning_rate=LEARNING_RATE,
+    seed=0,
+    patience=None,
+    resume=False,
+    folder=None,
+    device=None,
+    midi_config=MIDI_CONFIG,
+    on_epoch=None,
+):
+    """Train a model to predict the next frame, and keep the best of its epochs.
+
+    After each epoch it writes into `folder`: `last_model.pt` (to go on from),
+    `best_model.pt` (the lowest validation loss so far) and `history.csv`. When it ends,
+    the model holds the weights of the last epoch; `load_model` gives the best.
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        model: `MusicMamba` or `MusicLSTM`; it is moved to the device.
+        rolls: dict with `"train"` and `"validation"`: `RollSplit`s or lists of `(T, P)` arrays.
+        epochs: epochs in all, those before a resume included, default 25.
+        sequence_length, stride: frames of the training windows, default 64 and 16.
+        batch_size: windows of a step, default 64.
+        learning_rate: of AdamW, default 1e-3.
+        seed: of the order of the windows and of torch's random numbers.
+        patience: stop after so many epochs without a better validation loss; `None` never does.
+        resume: go on from `last_model.pt`: gives exactly the run that was not interrupted.
+        folder: where to write, default `midi_data/`.
+        device: `torch.device`, default `pick_device()`.
+        midi_config: the `MIDI_CONFIG` of the rolls, kept in the checkpoint.
+        on_epoch: called with the history after each epoch, to draw it, say.
+
+    Returns:
+        The history, a list of one dict an epoch: `epoch`, `train_loss`, `val_loss` (nats per frame), `seconds`.
+
+    Raises:
+        FileNotFoundError: nothing to resume.
+        RuntimeError: the loss is no longer a number; says what to try.
+        ValueError: no training window or validation frame, or a checkpoint of another model.
+    """
+    folder = Path(folder) if folder else config.MIDI_DATA
+    device = device or config.pick_device()
+    model.to(device)
+    dataset = SequenceDataset(rolls["train"], sequence_length, stride)
+    batches = Batches(dataset, batch_size, seed=seed, device=device)
+    optimizer = make_optimizer(model, learning_rate)
+    loss_function = nn.BCEWithLogitsLoss()
+    scaler = torch.amp.GradScaler(device.type, enabled=config.autocast(device).fast_dtype == torch.float16)
+    history, epoch, step, total = [], 0, 0, 0.0
+    if resume:
+        state = load_checkpoint(folder / "last_model.pt")
+        _restore(model, optimizer, scaler, state)
+        history, epoch, step, total = state["history"], state["epoch"] + 1, state["step"], state["total"]
+    else:
+        config.seed_everything(seed)
+
+    def save(name, epoch, step=0, total=0.0):
+        state = _run_state(scaler, history, step, total, seed, midi_config)
+        val_loss = history[-1]["val_loss"] if history else math.inf
+        save_checkpoint(folder / name, model, optimizer, epoch, val_loss, **state)
+
+    while epoch < epochs and not _out_of_patience(history, patience):
+        started = time.perf_counter()
+        model.train()
+        progress = tqdm(
+            batches.epoch(epoch, first=step), f"epoch {epoch + 1}/{epochs}", len(batches), initial=step, leave=False
+        )
+        with _ctrl_c_between_steps() as pressed:
+            for x, y in progress:  # (B, T, P) each
+                with config.autocast(device):
+                    logits, _ = model(x)
+                    loss = loss_function(logits, y)
+                if not torch.isfinite(loss):
+                    raise RuntimeError(_not_a_number(epoch, step, learning_rate))
+                optimizer.zero_grad()
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
+                scaler.step(optimizer)
+                scaler.update()
+                total += loss.item() * len(x) * x.shape[-1]  # the mean over keys to a sum: nats per frame
+                step += 1
+                progress.set_postfix(nats_per_frame=f"{loss.item() * x.shape[-1]:.3f}")
+                if pressed:
+                    progress.close()
+                    save("last_model.pt", epoch - 1, step, total)
+                    print(f"Interrupted in epoch {epoch + 1}, step {step}; saved. To go on: fit(..., resume=True).")
+                    raise KeyboardInterrupt
+        val_loss = evaluate(model, rolls["validation"], device)["nll"]
+        seconds = time.perf_counter() - started
+        history.append(
+            {"epoch": epoch, "train_loss": total / len(dataset), "val_loss": val_loss, "seconds": round(seconds, 2)}
+        )
+        tqdm.write(
+            f"epoch {epoch + 1:3d}  train {total / len(dataset):.3f}  validation {val_loss:.3f} nats per frame"
+            f"  {seconds:.0f} s"
+        )
+        if val_loss == min(row["val_loss"] for row in history):
+            save("best_model.pt", epoch)
+        save("last_model.pt", epoch)
+        _write_history(folder / "history.csv", history)
+        if on_epoch:
+            on_epoch(history)
+        epoch, step, total = epoch + 1, 0, 0.0
+    return history
+
+
+@contextmanager
+def _ctrl_c_between_steps():
+    """A list that is no longer empty once Ctrl-C was pressed, so that no step is left half done.
+
+    A second Ctrl-C stops at once. In a thread, which no Ctrl-C reaches, nothing changes.
+    """
+    pressed = []
+
+    def note(signal_number, frame):
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(True)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def make_optimizer(model, learning_rate=LEARNING_RATE):
+    """AdamW that shrinks matrices only: no norm, bias, or parameter marked `_no_weight_decay`.
+
+    Source: Loshchilov & Hutter, arXiv 1711.05101; the exceptions as in the Mamba paper's code.
+
+    Args:
+        model: `nn.Module`.
+        learning_rate: default 1e-3.
+
+    Returns:
+        `torch.optim.AdamW` with two parameter groups.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if p.ndim >= 2 and not getattr(p, "_no_weight_decay", False)]
+    chosen = {id(p) for p in decayed}
+    groups = [
+        {"params": decayed, "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in parameters if id(p) not in chosen], "weight_decay": 0.0},
+    ]
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)  # one kernel for all parameters
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
+
+
+@torch.no_grad()
+def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256):
+    """Score a model's predictions of frames 2..T of every piece, each piece read from its start.
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        model: anything with `forward(x, hidden=None) -> (logits, hidden)`.
+        rolls: `RollSplit` or a list of `(T, P)` arrays.
+        device: `torch.device`, default the CPU; the model is moved there.
+        threshold: see `FrameScores.result`.
+        batch_size: pieces side by side, default 32.
+        chunk: frames at a time, the state carried from one to the next, default 256. Neither changes the scores.
+
+    Returns:
+        Dict of `FrameScores.result`: `nll` in nats per frame and so on.
+
+    Raises:
+        ValueError: no piece of two frames or more.
+    """
+    device = device or torch.device("cpu")
+    was_training = model.training
+    model.to(device).eval()
+    scores = FrameScores()
+    pieces = sorted((torch.from_numpy(rolls[i] > 0) for i in range(len(rolls)) if len(rolls[i]) > 1), key=len)
+    for first in range(0, len(pieces), batch_size):
+        group = pieces[first : first + batch_size]  # of similar lengths, so there is little padding
+        frames = nn.utils.rnn.pad_sequence(group, batch_first=True)  # (B, T, P) bool
+        lengths = torch.tensor([len(piece) for piece in group])[:, None]
+        hidden = None
+        for t in range(0, frames.shape[1] - 1, chunk):
+            window = frames[:, t : t + chunk + 1].to(device).float()
+            x, y = window[:, :-1], window[:, 1:]
+            valid = torch.arange(t + 1, t + 1 + y.shape[1]) < lengths
+            logits, hidden = model(x, hidden)
+            scores.add(logits, x, y, valid.to(device))
+    model.train(was_training)
+    if scores.count[0] == 0:
+        raise ValueError("nothing to evaluate: no piece has two frames")
+    return scores.result(threshold)
+
+
+def _restore(model, optimizer, scaler, state):
+    if state.get("model") != type(model).__name__ or state.get("model_config") != model.config:
+        raise ValueError(
+            f"cannot resume: the checkpoint is of {state.get('model')}{state.get('model_config')}, "
+            f"the model is {type(model).__name__}{model.config}"
+        )
+    model.load_state_dict(state["model_state_dict"])
+    optimizer.load_state_dict(state["optimizer_state_dict"])
+    scaler.load_state_dict(state["scaler_state_dict"])
+    torch.set_rng_state(state["rng_state"])
+    if torch.cuda.is_available() and state["cuda_rng_state"]:
+        torch.cuda.set_rng_state_all(state["cuda_rng_state"])
+
+
+def _run_state(scaler, history, step, total, seed, midi_config):
+    """What a resumed run needs beside the weights: random numbers and place in the epoch."""
+    return {
+        "history": history,
+        "step": step,
+        "total": total,
+        "seed": seed,
+        "midi_config": dict(midi_config),
+        "scaler_state_dict": scaler.state_dict(),
+        "rng_state": torch.get_rng_state(),
+        "cuda_rng_state": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _out_of_patience(history, patience):
+    if patience is None or not history:
+        return False
+    best = min(history, key=lambda row: row["val_loss"])["epoch"]
+    return history[-1]["epoch"] - best >= patience
+
+
+def _not_a_number(epoch, step, learning_rate):
+    return (
+        f"the loss is NaN or infinite in epoch {epoch + 1}, step {step + 1}: training has diverged. Try a lower "
+        f"learning rate (it is {learning_rate:g}), check that the rolls hold no NaN, and that the loss is computed "
+        "from logits. last_model.pt holds the weights of the epoch before."
+    )
+
+
+def _write_history(path, history):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, history[0].keys())
+        writer.writeheader()
+        writer.writerows(history)
+    os.replace(temporary, path)

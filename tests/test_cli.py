@@ -1,0 +1,77 @@
+import numpy as np
+import pretty_midi
+import pytest
+from conftest import write_tune
+
+from midigen_utils import __main__, checkpoints
+from midigen_utils.config import MIDI_CONFIG
+from midigen_utils.lstm import MusicLSTM
+
+
+@pytest.fixture
+def small_models(monkeypatch):
+    """`train` builds models of a size for a test."""
+    monkeypatch.setitem(checkpoints.MODELS, "MusicLSTM", lambda **options: MusicLSTM(**{"hidden_size": 16, **options}))
+
+
+def test_from_a_folder_of_midi_to_a_piece_one_can_hear(tunes, midi_data, small_models, capsys):
+    assert __main__.main(["data", "--corpus", str(tunes)]) == 0
+    assert "train" in capsys.readouterr().out
+    assert __main__.main(["train", "--corpus", str(tunes), "--model", "lstm", "--epochs", "1", "--device", "cpu"]) == 0
+    assert (midi_data / "best_model.pt").is_file()
+    assert "Markov-1" in capsys.readouterr().out
+    assert (
+        __main__.main(["generate", "--corpus", str(tunes), "--seconds", "5", "--name", "mine", "--device", "cpu"]) == 0
+    )
+    files = {path.suffix: path for path in (midi_data / "generated").iterdir()}
+    assert set(files) == {".mid", ".wav", ".png", ".html"}
+    assert pretty_midi.PrettyMIDI(str(files[".mid"])).get_end_time() == pytest.approx(9.0, abs=0.01)
+    import wave
+
+    with wave.open(str(files[".wav"])) as sound:
+        samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2") / 32768
+        assert 9.0 <= len(samples) / sound.getframerate() < 11
+        assert np.sqrt(np.mean(samples**2)) > 0.001
+    assert files[".png"].read_bytes().startswith(b"\x89PNG")
+    assert "</html>" in files[".html"].read_text(encoding="utf-8")
+    assert __main__.main(["evaluate", "--corpus", str(tunes), "--split", "test", "--device", "cpu"]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in ("marginal", "copy last frame", "Markov-1", "best_model.pt"))
+    assert __main__.main(["train", "--corpus", str(tunes), "--model", "lstm", "--epochs", "2", "--resume"]) == 0
+    assert checkpoints.load_checkpoint(midi_data / "last_model.pt")["epoch"] == 1
+
+
+def test_a_bad_file_is_named_and_the_exit_code_says_so(tunes, midi_data, capsys):
+    (tunes / "letter.mid").write_text("Dear Clara")
+    assert __main__.main(["data", "--corpus", str(tunes)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("letter.mid") == 1
+    assert "train" in captured.out  # the good ones were built
+
+
+def test_errors_are_one_line_without_a_traceback(midi_data, capsys):
+    assert __main__.main(["generate"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "make train" in error and "Traceback" not in error
+    assert __main__.main(["data", "--corpus", "no/such/folder"]) == 1
+
+
+def test_doctor_names_versions_device_sound_and_disk(midi_data, capsys):
+    assert __main__.main(["doctor"]) == 0
+    report = capsys.readouterr().out
+    assert all(word in report for word in ("torch", "device", "sound", "MAESTRO", "GB free"))
+
+
+def test_generate_continues_a_midi_file_of_your_own(tmp_path, midi_data, small_models):
+    model = MusicLSTM(hidden_size=16)
+    from midigen_utils.training import make_optimizer
+
+    checkpoints.save_checkpoint(midi_data / "best_model.pt", model, make_optimizer(model), 0, 1.0)
+    seed = write_tune(tmp_path / "my tune.mid", seconds=6)
+    arguments = ["generate", "--seed", str(seed), "--seconds", "2", "--seed-seconds", "3", "--device", "cpu"]
+    assert __main__.main(arguments) == 0
+    from midigen_utils.piano_roll import midi_to_piano_roll
+
+    (made,) = (midi_data / "generated").glob("*.mid")
+    ours, theirs = midi_to_piano_roll(made, MIDI_CONFIG)[:48] > 0, midi_to_piano_roll(seed, MIDI_CONFIG)[:48] > 0
+    assert np.array_equal(ours, theirs)

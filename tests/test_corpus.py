@@ -1,0 +1,214 @@
+import shutil
+from collections import Counter
+
+import mido
+import numpy as np
+import pytest
+from conftest import write_events, write_tune
+
+from midigen_utils.cache import load_piano_rolls
+from midigen_utils.config import MIDI_CONFIG
+from midigen_utils.corpus import COLUMNS, SPLITS, load_corpus, load_folder, load_maestro
+from midigen_utils.piano_roll import midi_to_bins
+
+HEADER = ",".join(COLUMNS)
+
+
+def maestro_like(folder, rows):
+    """A folder in MAESTRO's layout from `(split, file name)`."""
+    lines = [HEADER]
+    for i, (split, name) in enumerate(rows):
+        write_tune(folder / name, seed=i)
+        lines.append(f'Frédéric Chopin,"Étude, No. {i}",{split},2004,{name},x.wav,12.5')
+    folder.mkdir(exist_ok=True)
+    (folder / "maestro-v3.0.0.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_maestro_rows_become_pieces_with_official_splits(tmp_path):
+    folder = maestro_like(tmp_path / "m", [("train", "2004/a.midi"), ("test", "2004/b.midi")])
+    corpus = load_maestro(folder)
+    piece = corpus.split("train")[0]
+    assert (piece.composer, piece.title, piece.year, piece.duration) == ("Frédéric Chopin", "Étude, No. 0", 2004, 12.5)
+    assert piece.path == folder / "2004/a.midi"
+    assert [p.path.name for p in corpus.split("test")] == ["b.midi"]
+
+
+def test_a_listed_file_that_is_missing_is_skipped_and_named(tmp_path):
+    folder = maestro_like(tmp_path / "m", [("train", "a.midi"), ("test", "b.midi")])
+    (folder / "b.midi").unlink()
+    corpus = load_maestro(folder)
+    assert len(corpus.pieces) == 1
+    assert corpus.skipped == ((folder / "b.midi", "listed in the CSV but missing"),)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a,b,train,2004,../../secret.midi,x.wav,1", "outside the folder"),
+        ("a,b,holdout,2004,a.midi,x.wav,1", "line 2"),
+        ("a,b,train,soon,a.midi,x.wav,1", "line 2"),
+    ],
+)
+def test_a_bad_metadata_row_is_refused_with_its_line(tmp_path, row, message):
+    folder = maestro_like(tmp_path / "m", [("train", "a.midi")])
+    (folder / "maestro-v3.0.0.csv").write_text(f"{HEADER}\n{row}\n")
+    with pytest.raises(ValueError, match=message):
+        load_maestro(folder)
+
+
+def test_no_maestro_says_how_to_get_it(midi_data, monkeypatch):
+    monkeypatch.delenv("MIDIGEN_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="midigen_utils data"):
+        load_corpus("maestro")
+    with pytest.raises(FileNotFoundError, match="'bach', 'maestro' or a folder"):
+        load_corpus("no such folder")
+
+
+def test_real_maestro_has_its_official_splits_and_no_performance_in_two(maestro_folder):
+    corpus = load_maestro(maestro_folder)
+    assert set(Counter(p.split for p in corpus.pieces)) == set(SPLITS)
+    titles = {s: {(p.composer, p.title) for p in corpus.split(s)} for s in SPLITS}
+    paths = [p.path for p in corpus.pieces]
+    assert len(set(paths)) == len(paths)
+    assert all(p.path.is_file() and p.duration > 0 and 2004 <= p.year <= 2018 for p in corpus.pieces)
+    assert not titles["train"] & titles["test"]
+
+
+def test_copies_of_a_piece_land_in_one_split_whatever_they_are_called(tunes):
+    for i in range(12):
+        shutil.copy(tunes / f"tune {i:02d}.mid", tunes / f"Kopie für Ü {i}.MIDI")
+    corpus = load_folder(tunes)
+    split_of = {}
+    for piece in corpus.pieces:
+        split_of.setdefault(piece.path.read_bytes(), set()).add(piece.split)
+    assert len(split_of) == 12 and all(len(splits) == 1 for splits in split_of.values())
+    assert all(corpus.split(split) for split in SPLITS)
+
+
+def test_a_file_keeps_its_split_when_others_are_added(tunes):
+    before = {p.path: p.split for p in load_folder(tunes).pieces}
+    for i in range(100, 120):
+        write_tune(tunes / "more" / f"{i}.mid", seed=i)
+    after = {p.path: p.split for p in load_folder(tunes).pieces}
+    moved = [path for path, split in before.items() if after[path] != split]
+    assert len(moved) <= 2  # only the pieces that had to fill an empty split may move back
+    assert len(after) == 32
+
+
+def test_three_pieces_fill_three_splits(tmp_path):
+    for i in range(3):
+        write_tune(tmp_path / "t" / f"{i}.mid", seed=i)
+    assert sorted(p.split for p in load_folder(tmp_path / "t").pieces) == sorted(SPLITS)
+
+
+@pytest.fixture
+def zoo(tunes):
+    """A folder with every kind of bad file between good ones; the names of the bad ones."""
+    good = (tunes / "tune 00.mid").read_bytes()
+    (tunes / "truncated.mid").write_bytes(good[: len(good) // 2])
+    (tunes / "empty.mid").write_bytes(b"")
+    (tunes / "text.mid").write_text("This is a letter, not a MIDI file. " * 10)
+    write_events(tunes / "drums.mid", [(0, "on", 36, 90), (240, "off", 36, 0)], channel=9)
+    write_events(tunes / "too low.mid", [(0, "on", 5, 90), (240, "off", 5, 0)])
+    write_events(tunes / "violin.mid", [(0, "on", 60, 90), (240, "off", 60, 0)], program=40)
+    write_events(tunes / "partly low.mid", [(t, k, p, 90) for p in (5, 60) for t, k in ((0, "on"), (4800, "off"))])
+    write_tune(tunes / "three hours.mid", seed=99, seconds=3 * 3600)
+    return tunes, {"truncated.mid", "empty.mid", "text.mid", "drums.mid", "too low.mid", "violin.mid"}
+
+
+def test_bad_files_are_named_with_a_reason_and_the_good_ones_are_built(zoo, midi_data):
+    folder, bad = zoo
+    rolls, corpus = load_piano_rolls(load_corpus(folder), MIDI_CONFIG)
+    assert {path.name for path, _ in corpus.skipped} == bad
+    assert all(path.name in reason for path, reason in corpus.skipped)
+    assert sum(len(part) for part in rolls.values()) == len(corpus.pieces) == 14
+    lengths = {p.path.name: len(rolls[s][i]) for s in SPLITS for i, p in enumerate(rolls[s].pieces)}
+    assert lengths["three hours.mid"] == 960
+    assert lengths["partly low.mid"] == 80
+
+
+def test_all_instruments_takes_the_violin_but_not_the_drums(zoo, midi_data):
+    folder, _ = zoo
+    corpus = load_corpus(folder, all_instruments=True)
+    assert "violin.mid" in {p.path.name for p in corpus.pieces}
+    rolls, corpus = load_piano_rolls(corpus)
+    assert "drums.mid" in {path.name for path, _ in corpus.skipped}
+    assert "violin.mid" in {p.path.name for s in SPLITS for p in rolls[s].pieces}
+
+
+def test_a_folder_without_midi_says_so(tmp_path):
+    with pytest.raises(ValueError, match="no usable MIDI file"):
+        load_folder(tmp_path)
+
+
+def test_cache_holds_the_rolls_of_the_files(tunes, midi_data):
+    rolls, corpus = load_piano_rolls(load_corpus(tunes))
+    for split in SPLITS:
+        assert [p.path for p in rolls[split].pieces] == [p.path for p in corpus.split(split)]
+        for i, piece in enumerate(rolls[split].pieces):
+            assert np.array_equal(rolls[split][i] * 32, midi_to_bins(piece.path, MIDI_CONFIG))
+
+
+def test_processes_build_the_same_cache_as_one(tunes, midi_data):
+    one, _ = load_piano_rolls(load_corpus(tunes), workers=1)
+    frames = {split: np.array(one[split].frames) for split in SPLITS}
+    shutil.rmtree(midi_data / "cache")
+    two, _ = load_piano_rolls(load_corpus(tunes), workers=2)
+    assert all(np.array_equal(frames[split], two[split].frames) for split in SPLITS)
+
+
+def test_cache_is_rebuilt_when_a_file_or_the_config_changed_and_only_then(tunes, midi_data):
+    def folders():
+        return {p.name: p.stat().st_mtime_ns for p in (midi_data / "cache").iterdir()}
+
+    load_piano_rolls(load_corpus(tunes))
+    first = folders()
+    load_piano_rolls(load_corpus(tunes))
+    assert folders() == first
+    write_tune(tunes / "tune 03.mid", seed=77)
+    rolls, corpus = load_piano_rolls(load_corpus(tunes))
+    assert len(folders()) == 1 and folders().keys() != first.keys()  # the stale one is gone
+    load_piano_rolls(load_corpus(tunes), {**MIDI_CONFIG, "fs": 8})
+    load_piano_rolls(load_corpus(tunes), sustain=False)
+    assert len(folders()) == 3
+
+
+def test_a_crash_while_building_leaves_no_cache(tunes, midi_data, monkeypatch):
+    import midigen_utils.cache as cache
+
+    calls = []
+
+    def crash(job):
+        calls.append(job)
+        if len(calls) == 5:
+            raise MemoryError
+        return real(job)
+
+    real = cache._roll_or_reason
+    monkeypatch.setattr(cache, "_roll_or_reason", crash)
+    with pytest.raises(MemoryError):
+        load_piano_rolls(load_corpus(tunes))
+    assert list((midi_data / "cache").iterdir()) == []
+
+
+def test_limit_takes_a_spread_share_of_every_split(tunes, midi_data):
+    whole, _ = load_piano_rolls(load_corpus(tunes))
+    rolls, _ = load_piano_rolls(load_corpus(tunes), limit=4)
+    assert len(rolls["train"]) == 4
+    assert len(rolls["validation"]) >= 1 and len(rolls["test"]) >= 1
+    ends = [whole["train"].pieces[i] for i in (0, -1)]
+    assert [rolls["train"].pieces[i] for i in (0, -1)] == ends
+    assert np.array_equal(rolls["train"][-1] * 32, midi_to_bins(ends[1].path, MIDI_CONFIG))
+
+
+def test_a_type_0_file_of_several_channels_gives_its_piano(tmp_path):
+    track = mido.MidiTrack()
+    for channel, program, pitch in ((0, 0, 60), (1, 48, 70), (2, 4, 64)):
+        track.append(mido.Message("program_change", channel=channel, program=program))
+        track.append(mido.Message("note_on", channel=channel, note=pitch, velocity=80))
+        track.append(mido.Message("note_off", channel=channel, note=pitch, time=480))
+    mido.MidiFile(type=0, tracks=[track]).save(tmp_path / "x.mid")
+    assert np.flatnonzero(midi_to_bins(tmp_path / "x.mid", MIDI_CONFIG).any(0)).tolist() == [39, 43]
+    everything = midi_to_bins(tmp_path / "x.mid", MIDI_CONFIG, all_instruments=True)
+    assert np.flatnonzero(everything.any(0)).tolist() == [39, 43, 49]

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from midigen_utils.dataset import Batches, SequenceDataset
+
+
+def numbered(length, first=1):
+    """A roll whose frame t has key t % 88 down, so that windows can be told apart."""
+    roll = np.zeros((length, 88), np.float32)
+    roll[np.arange(length), (np.arange(length) + first) % 88] = 0.5
+    return roll
+
+
+def test_target_is_the_input_one_frame_later():
+    x, y = SequenceDataset([numbered(100)])[0]
+    assert x.shape == y.shape == (64, 88)
+    assert torch.equal(x[1:], y[:-1])
+    assert torch.equal(y[-1], torch.from_numpy((numbered(100)[64] > 0).astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("length", "windows"), [(10, 0), (64, 0), (65, 1), (66, 1), (80, 1), (81, 2), (96, 2), (97, 3), (960, 56)]
+)
+def test_how_many_windows_a_piece_gives(length, windows):
+    assert len(SequenceDataset([numbered(length)])) == windows
+
+
+def test_first_and_last_window_are_where_they_should_be():
+    roll = numbered(97)
+    dataset = SequenceDataset([roll])
+    down = torch.from_numpy(roll > 0).float()
+    assert torch.equal(dataset[0][0], down[:64])
+    assert torch.equal(dataset[2][0], down[32:96])
+    assert torch.equal(dataset[2][1], down[33:97])
+
+
+def test_no_window_crosses_from_one_piece_into_the_next():
+    pieces = [numbered(70), np.zeros((64, 88), np.float32), numbered(130, first=44)]
+    dataset = SequenceDataset(pieces, stride=1)
+    expected = [torch.from_numpy(p[s : s + 65] > 0).float() for p in pieces for s in range(len(p) - 64)]
+    assert len(dataset) == len(expected)
+    for i, window in enumerate(expected):
+        assert torch.equal(torch.cat([dataset[i][0], dataset[i][1][-1:]]), window)
+
+
+def test_values_are_keys_down_not_velocities():
+    x, _ = SequenceDataset([numbered(100)])[0]
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+
+
+def test_an_epoch_visits_every_window_once_in_an_order_of_its_own():
+    dataset = SequenceDataset([numbered(500), numbered(300, first=7)], stride=3)
+    batches = Batches(dataset, batch_size=16, seed=1)
+    in_order = torch.cat([x for x, _ in Batches(dataset, 16, shuffle=False).epoch(0)])
+    first, again, second = (torch.cat([x for x, _ in batches.epoch(e)]) for e in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert len(first) == len(dataset)
+    key = [tuple(row.tolist()) for row in first.flatten(1).sort(0)[0]]
+    assert key == [tuple(row.tolist()) for row in in_order.flatten(1).sort(0)[0]]
+    assert torch.equal(in_order[5], dataset[5][0])
+
+
+def test_an_epoch_can_begin_in_the_middle():
+    batches = Batches(SequenceDataset([numbered(500)]), batch_size=4)
+    whole = list(batches.epoch(3))
+    rest = list(batches.epoch(3, first=2))
+    assert len(rest) == len(whole) - 2
+    assert torch.equal(rest[0][0], whole[2][0])
+
+
+def test_a_data_loader_takes_the_dataset():
+    x, y = next(iter(torch.utils.data.DataLoader(SequenceDataset([numbered(300)]), batch_size=8)))
+    assert x.shape == y.shape == (8, 64, 88)
+
+
+def test_pieces_too_short_are_an_error_that_says_so():
+    with pytest.raises(ValueError, match="longer than 64 frames"):
+        Batches(SequenceDataset([numbered(30)]))
+    with pytest.raises(ValueError, match="1 or more"):
+        SequenceDataset([numbered(100)], stride=0)
+    with pytest.raises(ValueError, match=r"\(T, P\)"):
+        SequenceDataset([numbered(100), np.zeros((10, 80))])

@@ -1,0 +1,112 @@
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+from midigen_utils.generation import generate_from_random_seed, generate_music, generate_random_seed
+from midigen_utils.lstm import MusicLSTM
+from midigen_utils.mamba import MusicMamba
+
+
+@pytest.fixture(params=["LSTM", "Mamba"], scope="module")
+def model(request):
+    torch.manual_seed(0)
+    model = MusicLSTM(hidden_size=24) if request.param == "LSTM" else MusicMamba(d_model=32, n_layers=2)
+    with torch.no_grad():
+        list(model.parameters())[-1].fill_(-3.0)  # the bias of the output: music is sparse
+    return model
+
+
+def test_shape_and_the_seed_part_unchanged(model):
+    seed = generate_random_seed(3)
+    music = generate_music(model, seed, 50)
+    assert music.shape == (64 + 50, 88) and music.dtype == np.float32
+    assert np.array_equal(music[:64], seed)
+    assert 0 <= music.min() and music.max() <= 1
+    assert generate_music(model, seed, 0).shape == (64, 88)
+    assert generate_from_random_seed(model, 20).shape == (84, 88)
+
+
+def test_new_notes_have_the_mean_velocity_of_the_seed(model):
+    seed = generate_random_seed(3)
+    music = generate_music(model, seed, 100, random_seed=0)
+    values = np.unique(music[64:])
+    assert values.tolist() == pytest.approx([0, seed[seed > 0].mean()])
+    silent = generate_music(model, np.zeros((4, 88)), 100, random_seed=0)
+    assert silent.max() == pytest.approx(0.6)
+
+
+def test_the_same_random_seed_gives_the_same_music_and_another_another(model):
+    seed = generate_random_seed(3)
+    first, again, other = (generate_music(model, seed, 60, random_seed=s) for s in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    torch.manual_seed(5)
+    first = generate_music(model, seed, 60)
+    torch.manual_seed(5)
+    assert np.array_equal(first, generate_music(model, seed, 60))
+
+
+def test_steps_are_drawn_from_what_the_whole_sequence_predicts(model):
+    """The music that stepping gives has, read in one call, exactly the probabilities that it was drawn with."""
+    seed = generate_random_seed(3)
+    music = torch.from_numpy(generate_music(model, seed, 40, temperature=0.7, random_seed=11) > 0).float()
+    model.eval()
+    with torch.no_grad():
+        logits, _ = model(music[None, :-1])
+    generator = torch.Generator().manual_seed(11)
+    for t in range(64, 104):
+        probability = torch.sigmoid(logits[:, t - 1] / 0.7)
+        drawn = torch.rand(probability.shape, generator=generator)  # bernoulli draws uniform numbers
+        clear = (drawn - probability).abs() > 1e-4
+        assert (((drawn < probability).float() == music[t]) | ~clear).all()
+
+
+def test_temperature_divides_the_logits(model):
+    """Cold music is what is likely; hot music comes near to 88 coins."""
+    seed = generate_random_seed(3)
+    down = {t: (generate_music(model, seed, 200, t, random_seed=0)[64:] > 0).mean() for t in (0.05, 1.0, 50.0)}
+    assert down[0.05] < down[1.0] < down[50.0]
+    assert down[50.0] == pytest.approx(0.5, abs=0.05)
+
+
+def test_several_seeds_at_once(model):
+    seeds = np.stack([generate_random_seed(i) for i in range(3)])
+    music = generate_music(model, seeds, 10)
+    assert music.shape == (3, 74, 88)
+    assert np.array_equal(music[:, :64], seeds)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": -1}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"num_frames": -1}, "num_frames"),
+        ({"seed_sequence": np.zeros((0, 88))}, "seed"),
+        ({"seed_sequence": np.zeros((64, 128))}, "seed"),
+        ({"seed_sequence": np.full((64, 88), 2.0)}, r"\[0, 1\]"),
+        ({"seed_sequence": np.full((64, 88), np.nan)}, r"\[0, 1\]"),
+    ],
+)
+def test_what_cannot_be_generated_is_an_error(model, change, message):
+    arguments = {"seed_sequence": generate_random_seed(0), "num_frames": 4, "temperature": 1.0, **change}
+    with pytest.raises(ValueError, match=message):
+        generate_music(model, **arguments)
+
+
+def test_a_training_model_is_still_training_afterwards(model):
+    model.train()
+    generate_music(model, generate_random_seed(0), 2)
+    assert model.training
+
+
+def test_random_seed_is_a_sparse_pattern_of_the_window_length():
+    seed = generate_random_seed()
+    assert seed.shape == (64, 88)
+    assert 0.005 < (seed > 0).mean() < 0.1
+    assert np.array_equal(generate_random_seed(1), generate_random_seed(1))
+    assert not np.array_equal(generate_random_seed(1), generate_random_seed(2))
+    assert list(inspect.signature(generate_random_seed).parameters) == ["random_seed"]

@@ -1,0 +1,129 @@
+"""The promises of the course: constants, signatures, parameter counts, what importing costs."""
+
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import midigen_utils
+from midigen_utils import config
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_constants_of_the_course():
+    assert config.MIDI_CONFIG == {
+        "min_pitch": 21,
+        "max_pitch": 108,
+        "fs": 16,
+        "velocity_bins": 32,
+        "max_duration": 60,
+    }
+    assert config.NUM_PITCHES == 88
+    assert (config.SEQUENCE_LENGTH, config.STRIDE, config.BATCH_SIZE) == (64, 16, 64)
+    assert (config.LEARNING_RATE, config.GRAD_CLIP, config.NUM_EPOCHS) == (1e-3, 1.0, 25)
+
+
+@pytest.mark.parametrize(
+    ("name", "positional", "defaults"),
+    [
+        ("midi_to_piano_roll", ["midi_path", "config"], {}),
+        ("piano_roll_to_midi", ["piano_roll", "config", "output_path"], {"velocity_threshold": 0.3}),
+        ("generate_music", ["model", "seed_sequence", "num_frames"], {"temperature": 1.0}),
+        ("generate_random_seed", [], {}),
+        ("generate_from_random_seed", ["model", "num_frames"], {"temperature": 1.0}),
+        ("play_piano_roll", ["piano_roll", "config"], {"sample_rate": 22050}),
+    ],
+)
+def test_signatures_that_must_work_exactly_like_this(name, positional, defaults):
+    parameters = list(inspect.signature(getattr(midigen_utils, name)).parameters.values())
+    required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
+    assert required == positional
+    after = parameters[len(positional) : len(positional) + len(defaults)]
+    assert {p.name: p.default for p in after} == defaults
+
+
+@pytest.mark.parametrize(("name", "count"), [("MusicMamba", 1_797_720), ("MusicLSTM", 6_268_504)])
+def test_models_have_the_promised_size_and_interface(name, count):
+    model = getattr(midigen_utils, name)()
+    assert sum(p.numel() for p in model.parameters()) == count
+    parameters = inspect.signature(model.forward).parameters
+    assert list(parameters) == ["x", "hidden"] and parameters["hidden"].default is None
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in midigen_utils.__all__:
+        thing = getattr(midigen_utils, name)
+        if callable(thing):
+            assert inspect.getdoc(thing), name
+    with pytest.raises(AttributeError, match="nonsense"):
+        midigen_utils.nonsense  # noqa: B018
+
+
+def test_importing_what_the_first_notebooks_need_takes_no_torch():
+    code = (
+        "import sys, midigen_utils\n"
+        "from midigen_utils import config, midi, corpus, piano_roll, cache, descriptors, plotting, playback, player\n"
+        "print(sorted(m for m in ('torch', 'music21') if m in sys.modules))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert output.stdout.strip() == "[]"
+
+
+def test_modules_import_only_modules_above_them():
+    order = (
+        "config midi chorale bach corpus download piano_roll cache descriptors dataset lstm scan mamba checkpoints metrics "
+        "training generation plotting playback player doctor __main__"
+    ).split()
+    early = {"corpus": {"bach"}, "mamba": {"scan"}}
+    for path in (ROOT / "midigen_utils").glob("*.py"):
+        if path.stem == "__init__":
+            continue
+        source = path.read_text(encoding="utf-8")
+        imported = set(re.findall(r"^\s*from \.(\w+) import", source, re.M))
+        imported |= {
+            name.strip().split(" as ")[0]
+            for names in re.findall(r"^\s*from \. import ([\w, ]+)", source, re.M)
+            for name in names.split(",")
+        }
+        for name in imported - early.get(path.stem, set()):
+            assert order.index(name) < order.index(path.stem), f"{path.name} imports {name}"
+
+
+def test_no_module_is_too_long_to_read():
+    for path in (ROOT / "midigen_utils").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path.name
+
+
+def test_conda_environment_says_what_pyproject_says():
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    entries = [line.strip().removeprefix("- ") for line in lines if line.strip().startswith("- ")]
+    assert entries[0] == "conda-forge"
+    assert f"python{project['requires-python']}" in entries
+    assert any(entry.startswith("fluidsynth") for entry in entries)
+    (pip_line,) = [entry for entry in entries if entry.startswith("-e ")]
+    extras = re.fullmatch(r"-e \.\[(.*)\]", pip_line)[1].split(",")
+    assert set(extras) <= set(project["optional-dependencies"])
+    # Conda brings Python, pip and a system library; every Python package is named in pyproject alone.
+    assert {re.split(r"[<>=; ]", e)[0] for e in entries} <= {"conda-forge", "python", "pip", "pip:", "fluidsynth", "-e"}
+
+
+def test_dependencies_have_lower_bounds_only_and_the_constraints_meet_them():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["test"]
+    pinned = dict(
+        line.strip().lower().replace("-", "_").split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line and not line.startswith("#")
+    )
+    for requirement in wanted:
+        name, bound = re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement).groups()
+        have = pinned[name.lower().replace("-", "_")]
+        as_numbers = [[int(n) for n in re.findall(r"\d+", v)] for v in (bound, have)]
+        assert as_numbers[0] <= as_numbers[1], requirement
+    assert pinned["torch"] == "2.13.0"

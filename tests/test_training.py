@@ -1,0 +1,247 @@
+import csv
+import math
+import pickle
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from midigen_utils import training
+from midigen_utils.checkpoints import load_checkpoint, load_model, save_checkpoint
+from midigen_utils.lstm import MusicLSTM
+from midigen_utils.mamba import MusicMamba
+from midigen_utils.metrics import fit_baselines
+from midigen_utils.training import evaluate, fit, make_optimizer
+
+SMALL = {"LSTM": lambda: MusicLSTM(hidden_size=24, dropout=0.2), "Mamba": lambda: MusicMamba(d_model=32, n_layers=2)}
+
+
+@pytest.fixture(params=SMALL)
+def new_model(request):
+    def make(seed=0):
+        torch.manual_seed(seed)
+        return SMALL[request.param]()
+
+    return make
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def quick(model, rolls, folder, **options):
+    options = {"epochs": 2, "batch_size": 3, "learning_rate": 3e-3, "device": torch.device("cpu"), **options}
+    return fit(model, rolls, folder=folder, **options)
+
+
+def test_a_pattern_is_learnt_better_than_by_any_baseline(new_model, toy_rolls, tmp_path):
+    model = new_model()
+    history = quick(model, toy_rolls, tmp_path, epochs=20, learning_rate=2e-2)
+    markov = evaluate(fit_baselines(toy_rolls["train"])["Markov-1"], toy_rolls["validation"])["nll"]
+    assert history[-1]["val_loss"] < 0.9 * markov
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_untrained_loss_is_near_88_coins():
+    torch.manual_seed(0)
+    model = MusicMamba(d_model=32, n_layers=1)
+    nll = evaluate(model, [(np.random.default_rng(0).random((50, 88)) < 0.05).astype(np.float32)])["nll"]
+    assert 0.5 * 88 * math.log(2) < nll < 1.5 * 88 * math.log(2)
+
+
+def test_resumed_after_an_epoch_is_the_run_that_was_not_interrupted(new_model, toy_rolls, tmp_path):
+    whole = new_model()
+    quick(whole, toy_rolls, tmp_path / "whole", epochs=3)
+    quick(new_model(), toy_rolls, tmp_path / "parts", epochs=1)
+    torch.manual_seed(999)  # whatever happened in between
+    resumed = new_model(seed=5)
+    history = quick(resumed, toy_rolls, tmp_path / "parts", epochs=3, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [row["epoch"] for row in history] == [0, 1, 2]
+    best = [load_checkpoint(tmp_path / name / "best_model.pt") for name in ("whole", "parts")]
+    assert best[0]["epoch"] == best[1]["epoch"] and best[0]["val_loss"] == best[1]["val_loss"]
+
+
+def test_resumed_in_the_middle_of_an_epoch_is_the_run_that_was_not_interrupted(
+    new_model, toy_rolls, tmp_path, monkeypatch
+):
+    whole = new_model()
+    expected = quick(whole, toy_rolls, tmp_path / "whole", epochs=2)
+    real, calls = torch.nn.utils.clip_grad_norm_, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 12:
+            signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quick(new_model(), toy_rolls, tmp_path / "parts", epochs=2)
+    assert load_checkpoint(tmp_path / "parts/last_model.pt")["step"] > 0
+    resumed = new_model(seed=5)
+    history = quick(resumed, toy_rolls, tmp_path / "parts", epochs=2, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [r["train_loss"] for r in history] == pytest.approx([r["train_loss"] for r in expected])
+
+
+def test_best_epoch_is_kept_and_history_is_written(new_model, toy_rolls, tmp_path):
+    history = quick(new_model(), toy_rolls, tmp_path, epochs=3)
+    best = min(history, key=lambda row: row["val_loss"])
+    state = load_checkpoint(tmp_path / "best_model.pt")
+    assert {"epoch", "model_state_dict", "optimizer_state_dict", "val_loss"} <= state.keys()
+    assert (state["epoch"], state["val_loss"]) == (best["epoch"], best["val_loss"])
+    with open(tmp_path / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in history]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best_model.pt", "history.csv", "last_model.pt"]
+
+
+def test_patience_stops_early(toy_rolls, tmp_path):
+    model = MusicLSTM(hidden_size=8)
+    history = quick(model, toy_rolls, tmp_path, epochs=50, learning_rate=0.0, patience=2)
+    assert len(history) == 3  # the first is the best, two are not better
+
+
+def test_nan_loss_stops_with_an_explanation(toy_rolls, tmp_path):
+    model = MusicLSTM(hidden_size=8)
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(RuntimeError, match="lower\\s+learning rate"):
+        quick(model, toy_rolls, tmp_path)
+
+
+def test_gradients_are_clipped_to_one(toy_rolls, tmp_path, monkeypatch):
+    norms = []
+    real = torch.nn.utils.clip_grad_norm_
+
+    def spy(parameters, max_norm):
+        parameters = list(parameters)
+        norm = real(parameters, max_norm)
+        norms.append((max_norm, torch.stack([p.grad.norm() for p in parameters if p.grad is not None]).norm()))
+        return norm
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
+    assert norms and all(limit == 1.0 and norm <= 1.0001 for limit, norm in norms)
+
+
+def test_weight_decay_touches_matrices_only():
+    model = MusicMamba(d_model=32, n_layers=1)
+    groups = make_optimizer(model).param_groups
+    names = {id(p): name for name, p in model.named_parameters()}
+    decayed, free = ({names[id(p)] for p in group["params"]} for group in groups)
+    assert groups[0]["weight_decay"] > 0 and groups[1]["weight_decay"] == 0
+    assert not any("A_log" in name or name.endswith((".D", "bias")) or "norm" in name for name in decayed)
+    assert len(decayed) + len(free) == len(names)
+    assert any("proj" in name for name in decayed)
+
+
+def test_checkpoint_round_trip_gives_the_same_predictions(new_model, tmp_path):
+    model = new_model().eval()
+    save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 4, 1.5)
+    loaded = load_model(tmp_path / "c.pt")
+    x = torch.rand(2, 9, 88).round()
+    with torch.no_grad():
+        assert torch.equal(model(x)[0], loaded(x)[0])
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("build", [MusicLSTM, MusicMamba])
+def test_a_file_with_only_the_four_keys_loads(build, tmp_path):
+    torch.manual_seed(0)
+    model = build()
+    state = {
+        "epoch": 3,
+        "model_state_dict": model.state_dict(),
+        "optimizer_state_dict": torch.optim.Adam(model.parameters()).state_dict(),
+        "val_loss": 0.05,
+    }
+    torch.save(state, tmp_path / "four.pt")
+    loaded = load_model(tmp_path / "four.pt")
+    assert type(loaded) is build
+    assert torch.equal(weights(loaded), weights(model))
+
+
+class Hostile:
+    def __reduce__(self):
+        return (print, ("code from a stranger runs",))
+
+
+def test_a_hostile_pickle_is_refused_and_never_run(tmp_path, capsys):
+    four = {"epoch": 0, "model_state_dict": {}, "optimizer_state_dict": Hostile(), "val_loss": 0.0}
+    torch.save(four, tmp_path / "hostile.pt")
+    with open(tmp_path / "plain.pt", "wb") as file:
+        pickle.dump(four, file)
+    for name in ("hostile.pt", "plain.pt"):
+        with pytest.raises(ValueError, match=name):
+            load_model(tmp_path / name)
+    assert "stranger" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a zip"])
+def test_a_file_that_is_no_checkpoint_is_named(content, tmp_path):
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(ValueError, match="bad.pt"):
+        load_model(tmp_path / "bad.pt")
+    with pytest.raises(FileNotFoundError, match="make train"):
+        load_model(tmp_path / "none.pt")
+
+
+def test_a_truncated_checkpoint_is_named(tmp_path):
+    model = MusicLSTM(hidden_size=8)
+    save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 0, 1.0)
+    data = (tmp_path / "c.pt").read_bytes()
+    (tmp_path / "half.pt").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="half.pt"):
+        load_model(tmp_path / "half.pt")
+
+
+def test_weights_of_another_model_are_refused(tmp_path, toy_rolls):
+    state = {"epoch": 0, "model_state_dict": {"w": torch.zeros(3)}, "optimizer_state_dict": {}, "val_loss": 1.0}
+    torch.save(state, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="another model"):
+        load_model(tmp_path / "other.pt")
+    torch.save({**state, "model": "Transformer"}, tmp_path / "unknown.pt")
+    with pytest.raises(ValueError, match="Transformer"):
+        load_model(tmp_path / "unknown.pt")
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
+    with pytest.raises(ValueError, match="cannot resume"):
+        quick(MusicLSTM(hidden_size=9), toy_rolls, tmp_path, epochs=2, resume=True)
+
+
+def test_a_crash_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    model = MusicLSTM(hidden_size=8)
+    save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 0, 1.0)
+
+    def disk_full(state, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", disk_full)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 1, 0.5)
+    assert load_checkpoint(tmp_path / "c.pt")["epoch"] == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_checkpoints_hold_plain_data_only(toy_rolls, tmp_path):
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
+    state = torch.load(tmp_path / "last_model.pt", weights_only=True)
+    assert state["model"] == "MusicLSTM" and state["model_config"]["hidden_size"] == 8
+    assert state["midi_config"]["fs"] == 16
+    assert training.GRAD_CLIP == 1.0
+
+
+@pytest.mark.slow
+def test_real_performances_are_predicted_better_than_by_markov(maestro_folder, midi_data, tmp_path):
+    from midigen_utils.cache import load_piano_rolls
+    from midigen_utils.corpus import load_maestro
+
+    rolls, _ = load_piano_rolls(load_maestro(maestro_folder), limit=150)
+    torch.manual_seed(0)
+    model = MusicMamba(d_model=96, n_layers=2)
+    quick(model, rolls, tmp_path, epochs=3, batch_size=32, learning_rate=5e-3)
+    markov = evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
+    assert evaluate(model, rolls["validation"])["nll"] < markov
