@@ -99,7 +99,11 @@ class MusicLSTM(nn.Module):
         if hidden is None:
             return
         expected = (self.config["num_layers"], x.shape[0], self.feature_size)
-        if len(hidden) != 2 or any(getattr(part, "shape", None) != expected for part in hidden):
+        try:
+            fits = [part.shape for part in hidden] == [expected, expected]
+        except (TypeError, AttributeError):  # not a pair of tensors at all
+            fits = False
+        if not fits:
             raise ValueError(
                 f"hidden does not fit this MusicLSTM and a batch of {x.shape[0]}; expected (h, c), each of shape "
                 f"{expected}. Pass what this model returned for the same batch, or None to start afresh"

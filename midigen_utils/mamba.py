@@ -69,16 +69,8 @@ class MusicMamba(nn.Module):
             raise ValueError(f"ssm is {ssm!r}; use 's6' or 'ssd'")
         if d_state is None:
             d_state = {"s6": 16, "ssd": 64}[ssm]
-        self.config = {
-            "num_pitches": num_pitches,
-            "d_model": d_model,
-            "n_layers": n_layers,
-            "d_state": d_state,
-            "d_conv": d_conv,
-            "expand": expand,
-            "ssm": ssm,
-            "dropout": dropout,
-        }
+        self.config = dict(num_pitches=num_pitches, d_model=d_model, n_layers=n_layers, d_state=d_state)
+        self.config.update(d_conv=d_conv, expand=expand, ssm=ssm, dropout=dropout)
         self.feature_size = d_model
         block = {"s6": S6Block, "ssd": SSDBlock}[ssm]
         self.embed = nn.Linear(num_pitches, d_model)
@@ -129,7 +121,7 @@ class MusicMamba(nn.Module):
         stream = self.embed(x[:, 0] if one_frame else x).to(self.embed.weight.dtype)  # (B, T, d) or (B, d)
         states = []
         for layer, state in zip(self.layers, hidden or [(None, None)] * len(self.layers), strict=True):
-            change, state = layer.step(stream, state) if one_frame else layer(stream, state)
+            change, state = layer(stream, state)
             stream = stream + F.dropout(change, self.config["dropout"]) if self.training else stream + change
             states.append(state)
         features = self.norm(stream)
@@ -184,27 +176,20 @@ class S6Block(nn.Module):
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
 
     def forward(self, stream, state):
-        """All frames of a sequence: `(B, T, d)` and a state, or `(None, None)`, to `(B, T, d)` and the next state."""
+        """A sequence `(B, T, d)` or one frame `(B, d)`, and a state, to the same shape and the next state.
+
+        Without T the shapes below lose it, and the convolution and the scan take their one-frame forms.
+        A sequence may start with the state `(None, None)`.
+        """
         conv_state, h = state
+        conv, scan = (self.conv.step, scan_step) if stream.ndim == 2 else (self.conv, selective_scan)
         x, z = self.in_proj(self.norm(stream)).chunk(2, dim=-1)  # (B, T, D) each
-        x, conv_state = self.conv(x, conv_state)
+        x, conv_state = conv(x, conv_state)
         x = F.silu(x)  # (B, T, D)
         dt, B, C = self.x_proj(x).split(self.sizes, dim=-1)  # (B, T, R), (B, T, N), (B, T, N)
         dt = F.softplus(self.dt_proj(dt))  # (B, T, D)
-        y, h = selective_scan(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, T, D), (B, N, D)
-        y = (y + self.D * x) * F.silu(z)  # (B, T, D)
-        return self.out_proj(y), (conv_state, h)
-
-    def step(self, stream, state):
-        """One frame, the same lines without the time axis: `(B, d)` to `(B, d)` and the next state."""
-        conv_state, h = state
-        x, z = self.in_proj(self.norm(stream)).chunk(2, dim=-1)  # (B, D) each
-        x, conv_state = self.conv.step(x, conv_state)
-        x = F.silu(x)  # (B, D)
-        dt, B, C = self.x_proj(x).split(self.sizes, dim=-1)  # (B, R), (B, N), (B, N)
-        dt = F.softplus(self.dt_proj(dt))  # (B, D)
-        y, h = scan_step(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, D), (B, N, D)
-        y = torch.addcmul(y, self.D, x) * F.silu(z)  # (B, D)
+        y, h = scan(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, T, D), (B, N, D)
+        y = torch.addcmul(y, self.D, x) * F.silu(z)  # (B, T, D)
         return self.out_proj(y), (conv_state, h)
 
 
@@ -245,27 +230,16 @@ class SSDBlock(nn.Module):
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
 
     def forward(self, stream, state):
-        """All frames of a sequence: `(B, T, d)` and a state, or `(None, None)`, to `(B, T, d)` and the next state."""
+        """As `S6Block.forward`."""
         conv_state, h = state
+        conv, scan = (self.conv.step, ssd_step) if stream.ndim == 2 else (self.conv, ssd_scan)
         z, xBC, dt = self.in_proj(self.norm(stream)).split(self.sizes, dim=-1)  # (B, T, D), (B, T, D+2N), (B, T, H)
-        xBC, conv_state = self.conv(xBC, conv_state)
+        xBC, conv_state = conv(xBC, conv_state)
         x, B, C = F.silu(xBC).split(self.scan_sizes, dim=-1)  # (B, T, D), (B, T, N), (B, T, N)
         x = x.unflatten(-1, (-1, HEAD_WIDTH))  # (B, T, H, 64)
         dt = F.softplus(dt + self.dt_bias)  # (B, T, H)
-        y, h = ssd_scan(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, T, H, 64), (B, H, N, 64)
-        y = (y + self.D.unsqueeze(1) * x).flatten(-2)  # (B, T, D)
-        return self.out_proj(self.gated_norm(y * F.silu(z))), (conv_state, h)
-
-    def step(self, stream, state):
-        """One frame, the same lines without the time axis: `(B, d)` to `(B, d)` and the next state."""
-        conv_state, h = state
-        z, xBC, dt = self.in_proj(self.norm(stream)).split(self.sizes, dim=-1)  # (B, D), (B, D+2N), (B, H)
-        xBC, conv_state = self.conv.step(xBC, conv_state)
-        x, B, C = F.silu(xBC).split(self.scan_sizes, dim=-1)  # (B, D), (B, N), (B, N)
-        x = x.unflatten(-1, (-1, HEAD_WIDTH))  # (B, H, 64)
-        dt = F.softplus(dt + self.dt_bias)  # (B, H)
-        y, h = ssd_step(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, H, 64), (B, H, N, 64)
-        y = (y + self.D.unsqueeze(1) * x).flatten(-2)  # (B, D)
+        y, h = scan(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, T, H, 64), (B, H, N, 64)
+        y = torch.addcmul(y, self.D.unsqueeze(1), x).flatten(-2)  # (B, T, D)
         return self.out_proj(self.gated_norm(y * F.silu(z))), (conv_state, h)
 
 
@@ -335,18 +309,20 @@ class RMSNorm(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
+        self.register_buffer("eps", torch.tensor(1e-5), persistent=False)  # a tensor: numbers cost an extra copy
 
     def forward(self, x):
-        return _RMSNorm.apply(x, self.weight)
+        if torch.is_grad_enabled():
+            return _RMSNorm.apply(x, self.weight, self.eps)
+        return x * _rms_scale(x, self.eps) * self.weight
 
 
 class _RMSNorm(torch.autograd.Function):
-    """`F.rms_norm` with a backward of half as many passes over memory."""
+    """The same with a backward of half as many passes over memory as autograd's."""
 
     @staticmethod
-    def forward(ctx, x, weight):
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)  # of each vector
-        scale = torch.rsqrt(length * length / x.shape[-1] + 1e-5)  # (B, T, 1)
+    def forward(ctx, x, weight, eps):
+        scale = _rms_scale(x, eps)
         ctx.save_for_backward(x, weight, scale)
         return (x * scale).mul_(weight)
 
@@ -357,7 +333,13 @@ class _RMSNorm(torch.autograd.Function):
         product = y_grad * x
         along = (product @ weight / x.shape[-1]).unsqueeze(-1)  # (B, T, 1): the part that scaling takes away
         x_grad = (y_grad * weight).addcmul_(x, along, value=-1).mul_(scale)
-        return x_grad, product.flatten(0, -2).sum(0)
+        return x_grad, product.flatten(0, -2).sum(0), None
+
+
+def _rms_scale(x, eps):
+    """1 / sqrt(mean of x squared + eps), `(..., 1)`."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return torch.rsqrt(torch.addcmul(eps, length, length, value=1 / x.shape[-1]))
 
 
 def initial_dt_bias(count):

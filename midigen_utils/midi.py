@@ -105,8 +105,8 @@ def write_midi(notes, output_path, duration, ticks_per_beat=480):
 
 def read_with_duration(midi_path, sustain, all_instruments, until=None):
     """Notes (that start before `until` seconds), duration of the file, and pedal intervals `(K, 2)`."""
-    data = Path(midi_path).read_bytes()
-    data, ticks_per_second = _without_smpte(data)
+    with open(midi_path, "rb") as file:
+        data, ticks_per_second = _without_smpte(file.read())
     try:
         score = symusic.Score.from_midi(_release_held_keys(data))
     except Exception as error:
@@ -117,30 +117,28 @@ def read_with_duration(midi_path, sustain, all_instruments, until=None):
         found = f"; it has {', '.join(others)} (all_instruments=True takes all but drums)" if others else ""
         raise ValueError(f"{midi_path}: no piano notes{found}")
 
-    tempos = score.tempos.numpy()
-    to_seconds = _tempo_map(midi_path, score.tpq, tempos["time"], tempos["mspq"], ticks_per_second)
-    columns, pedals, duration = [], [], 0.0
-    for track in tracks:
+    to_seconds = _tempo_map(midi_path, score.tpq, score.tempos.numpy(), ticks_per_second)
+    columns, pedals, last = [], [], 0
+    for track in tracks:  # in ticks: whole numbers compare exactly
         notes, controls = track.notes.numpy(), track.controls.numpy()
-        ticks = notes["time"].astype(np.int64)
-        ends = ticks + notes["duration"]
-        pedal = controls["number"] == SUSTAIN_PEDAL
-        pedal_ticks, pedal_down = controls["time"][pedal], controls["value"][pedal] >= 64
-        last = to_seconds(max(ends.max(initial=0), pedal_ticks.max(initial=0)))
-        down_up = _pedal_intervals(to_seconds(pedal_ticks), pedal_down, last)
-        start, pitch, velocity = to_seconds(ticks), notes["pitch"], notes["velocity"]
+        start, pitch, velocity = notes["time"].astype(np.int64), notes["pitch"], notes["velocity"]
+        end = start + notes["duration"]
+        is_pedal = controls["number"] == SUSTAIN_PEDAL
+        pedal_time = controls["time"][is_pedal].astype(np.int64)
+        track_end = max(end.max(initial=0), pedal_time.max(initial=0))
+        pedal = _pedal_intervals(pedal_time, controls["value"][is_pedal] >= 64, track_end)
         if until is not None:
-            early = start < until
-            start, ticks, ends, pitch, velocity = (a[early] for a in (start, ticks, ends, pitch, velocity))
-        end = to_seconds(_end_at_first_release(ticks, ends, pitch.astype(np.int64)))
-        columns.append((start, sustained(end, down_up) if sustain else end, pitch, velocity))
-        pedals.append(down_up)
-        duration = max(duration, last)
+            early = to_seconds(start) < until
+            start, end, pitch, velocity = start[early], end[early], pitch[early], velocity[early]
+        end = _end_at_first_release(start, end, pitch.astype(np.int64) << 40)
+        columns.append((start, sustained(end, pedal) if sustain else end, pitch, velocity))
+        pedals.append(pedal)
+        last = max(last, track_end)
 
-    start, end, pitch, velocity = (np.concatenate(column) for column in zip(*columns))
-    order = np.lexsort((pitch, start))
-    notes = Notes(start[order], end[order], pitch[order].astype(np.int64), velocity[order].astype(np.int64))
-    return notes, duration, np.concatenate(pedals)
+    start, end, pitch, velocity = (np.concatenate(column).astype(np.int64) for column in zip(*columns))
+    order = np.argsort(start << 8 | pitch, kind="stable")  # nearly sorted already: this kind is quick then
+    notes = Notes(to_seconds(start[order]), to_seconds(end[order]), pitch[order], velocity[order])
+    return notes, float(to_seconds(last)), to_seconds(np.concatenate(pedals))
 
 
 def sustained(end, pedal):
@@ -171,26 +169,27 @@ def _pedal_intervals(time, down, last):
     return np.stack([downs, np.append(ups, last)[: len(downs)]], axis=1)
 
 
-def _end_at_first_release(start, end, pitch):
-    """Ends (ticks) where a note-off ends every open note of its key, as on a real piano."""
+def _end_at_first_release(start, end, key):
+    """Ends where a note-off ends every open note of its key, as on a real piano; `key` is above all times."""
     # symusic pairs the first note-on with the first note-off, so each note-off is some note's end.
-    key = pitch << 40
-    releases = np.sort(key + end)
+    strikes, releases = np.sort(key + start), np.sort(key + end)
+    if (releases[:-1] <= strikes[1:]).all():  # no key is struck while it is down
+        return end
     nearest = np.searchsorted(releases, key + start, side="right")
-    return np.minimum(end, releases[np.minimum(nearest, len(releases) - 1)] - key) if len(end) else end
+    return np.minimum(end, releases[np.minimum(nearest, len(releases) - 1)] - key)
 
 
-def _tempo_map(midi_path, ticks_per_beat, tick, microseconds, ticks_per_second):
+def _tempo_map(midi_path, ticks_per_beat, tempos, ticks_per_second):
     """A function from ticks to seconds: piecewise linear, one piece per tempo."""
     if ticks_per_second is None and ticks_per_beat <= 0:
         raise ValueError(f"{midi_path}: a beat of {ticks_per_beat} ticks; the header is corrupt")
-    if ticks_per_second is None and (microseconds <= 0).any():
+    if ticks_per_second is None and (tempos["mspq"] <= 0).any():
         raise ValueError(f"{midi_path}: a tempo of no time a beat; the file is corrupt")
     if ticks_per_second is not None:  # SMPTE time knows no tempo
         tick, rate = np.zeros(1), np.array([1 / ticks_per_second])
     else:
-        tick = np.concatenate([[0], tick]).astype(np.float64)  # 120 beats a minute until a tempo is set
-        rate = np.concatenate([[500_000], microseconds]) / 1e6 / ticks_per_beat  # seconds per tick
+        tick = np.concatenate([[0], tempos["time"]]).astype(np.float64)  # 120 beats a minute until a tempo is set
+        rate = np.concatenate([[500_000], tempos["mspq"]]) / 1e6 / ticks_per_beat  # seconds per tick
     seconds = np.concatenate([[0.0], np.cumsum(np.diff(tick) * rate[:-1])])
 
     def to_seconds(ticks):

@@ -23,7 +23,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-LOG2_E = math.log2(math.e)
+LOG2_E = math.log2(math.e)  # exp(v) = exp2(v log2 e), and torch's exp2 is nearly twice as fast as its exp on a CPU
 
 
 def scan_textbook(x, dt, A, B, C, h=None):
@@ -94,7 +94,7 @@ def scan_step(x, dt, A, B, C, h):
         y: `(B, D)`.
         h: the new state, `(B, N, D)`; the one passed in is left as it was.
     """
-    decay = torch.exp(dt.unsqueeze(1) * A)  # (B, N, D)
+    decay = torch.exp2((dt * LOG2_E).unsqueeze(1) * A)  # (B, N, D): exp(Δ A)
     inflow = B.unsqueeze(2) * (dt * x).unsqueeze(1)  # (B, N, D)
     h = torch.addcmul(inflow, decay, h)  # (B, N, D)
     return torch.bmm(C.unsqueeze(1), h).squeeze(1), h
@@ -181,8 +181,7 @@ def _fill(decay, states, h, dt, A, B, inflow):
     """The decays and the states of one slab, `(rows, steps, N, D)` each, written into the two buffers."""
     rows, steps, _ = dt.shape
     decay, states = decay[:rows, :steps], states[:rows, :steps]
-    # exp(v) is computed as exp2(v log2 e): torch's exp2 is nearly twice as fast on a CPU.
-    torch.mul(dt.unsqueeze(2), A * LOG2_E, out=decay).exp2_()
+    torch.mul((dt * LOG2_E).unsqueeze(2), A, out=decay).exp2_()
     torch.mul(B.unsqueeze(3), inflow.unsqueeze(2), out=states)
     for decay_t, state_t in zip(decay.unbind(1), states.unbind(1), strict=True):
         h = state_t.addcmul_(decay_t, h)
