@@ -65,6 +65,7 @@ def train(options):
         learning_rate=options.learning_rate,
         sequence_length=options.sequence_length,
         stride=options.stride,
+        transpose=options.transpose,
         seed=options.seed,
         patience=options.patience,
         resume=options.resume,
@@ -248,6 +249,7 @@ def _parser():
     number(sub, "learning-rate", float, LEARNING_RATE, "of AdamW")
     number(sub, "sequence-length", int, SEQUENCE_LENGTH, "frames of a window")
     number(sub, "stride", int, STRIDE, "frames between windows")
+    number(sub, "transpose", int, 0, "move windows by up to so many semitones, at random")
     number(sub, "seed", int, 0, "of all random numbers")
     sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
     sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")

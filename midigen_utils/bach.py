@@ -13,25 +13,20 @@ and `build_bach` writes the MIDI files on your machine (`chorale.py` plays them)
 import csv
 import difflib
 import hashlib
-import multiprocessing
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from threading import Thread
 
 from tqdm.auto import tqdm
 
 from . import config
 from .chorale import BEAT, midi_bytes, notes_hash, perform, read_score
+from .workers import map_in_processes
 
 NAME = "bach-chorales"
 LIST = Path(__file__).with_name("bach_chorales.csv")
@@ -113,7 +108,7 @@ def build_bach(folder=None, workers=None, progress=True):
         manifest = []
         workers = workers or min(4, os.cpu_count() or 1)
         with tqdm(total=len(jobs), desc="Bach chorales", unit="piece", disable=not progress) as bar:
-            for line in _map(partial(_write_work, new), jobs, workers):
+            for line in map_in_processes(partial(_write_work, new), jobs, workers):
                 manifest.append(line)
                 bar.update()
         different = [row["work"] for row, line in zip(rows, manifest, strict=True) if line is None]
@@ -147,46 +142,6 @@ def _write_work(folder, job):
     (folder / f"{row['work']}.mid").write_bytes(midi_bytes(strikes))
     seconds = f"{max(strike.end for strike in strikes) / 1000:.3f}"
     return "Johann Sebastian Bach", row["title"], row["split"], YEAR, f"{row['work']}.mid", "", seconds
-
-
-def _map(function, jobs, workers):
-    """``map`` over several processes; over one where they cannot be had."""
-    done = 0
-    if workers > 1:
-        pool = None
-        try:
-            # Fork is not safe beside a notebook's threads, so every system does what Windows does.
-            spawn = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent)
-            with _without_main():
-                results = pool.map(function, jobs, chunksize=4)
-            for result in results:
-                yield result
-                done += 1
-        except (BrokenProcessPool, OSError, AssertionError):  # AssertionError: daemonic processes may have no children
-            pass
-        finally:
-            if pool is not None:
-                pool.shutdown(cancel_futures=True)
-    yield from map(function, jobs[done:])
-
-
-def _end_with_parent():
-    """Let a worker end when its parent is killed: else it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
-@contextmanager
-def _without_main():
-    """Hide the caller's script from new processes, or one without a ``__main__`` guard would run again in each."""
-    main = sys.modules["__main__"].__dict__
-    kept = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
-    main["__spec__"] = None
-    try:
-        yield
-    finally:
-        main.update(kept)
 
 
 def _is_ours(path):
@@ -306,9 +261,8 @@ def write_list():
 
     titles = {f"bwv{entry['bwv']}": entry["title"] for entry in ChoraleListRKBWV().byRiemenschneider.values()}
     paths = score_paths()
-    scores = {
-        work: notes for work, notes in zip(paths, _map(read_score, list(paths.values()), 2), strict=True) if notes
-    }
+    read = map_in_processes(read_score, list(paths.values()), 2)
+    scores = {work: notes for work, notes in zip(paths, read, strict=True) if notes}
     tunes = {work: tune_of(notes) for work, notes in scores.items()}
     letters = {work: "".join(filter(str.isalpha, titles.get(work, ""))) or work for work in scores}
     melody = {work: work for work in scores}

@@ -5,9 +5,9 @@ import json
 import os
 import shutil
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+import time
 from dataclasses import replace
-from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -15,10 +15,11 @@ from tqdm.auto import tqdm
 from . import config
 from .config import MIDI_CONFIG, check_config
 from .corpus import SPLITS
-from .piano_roll import midi_to_bins
+from .piano_roll import draw, midi_to_grid
+from .workers import map_in_processes
 
 FORMAT = 1  # raise it when the files below, or the meaning of a roll, change
-MANY = 500  # files; below that, one process is done before a second one has started
+MANY = 1500  # files; for fewer, one process is done before others have started
 
 
 class RollSplit:
@@ -50,7 +51,7 @@ class RollSplit:
         if not -len(self) <= i < len(self):
             raise IndexError(f"piece {i} of {len(self)}")
         start = self.starts[i]
-        return self.frames[start : start + self.lengths[i]].astype(np.float32) / np.float32(self.velocity_bins)
+        return np.divide(self.frames[start : start + self.lengths[i]], self.velocity_bins, dtype=np.float32)
 
     def spread(self, count):
         """`count` pieces, evenly spread over the split, as a `RollSplit` of its own (no copy)."""
@@ -85,11 +86,10 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
     """
     check_config(config)
     folder = _cache_folder(corpus, config, sustain)
-    if not (folder / "index.json").is_file():
-        _build(corpus, config, sustain, folder, workers)
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    corpus = _without_skipped(corpus, index["skipped"])
     keys = config["max_pitch"] - config["min_pitch"] + 1
+    while (index := _read_index(folder, keys)) is None:
+        _build(corpus, config, sustain, folder, workers)
+    corpus = _without_skipped(corpus, index["skipped"])
     rolls = {}
     for split in SPLITS:
         shape = (sum(index["lengths"][split]), keys)
@@ -118,33 +118,24 @@ def _cache_folder(corpus, midi_config, sustain):
     return config.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{files.hexdigest()[:12]}"
 
 
-def _build(corpus, midi_config, sustain, folder, workers):
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.parent / tempfile.mkdtemp(prefix=".building-", dir=folder.parent)
+def _read_index(folder, keys):
+    """The index of a cache; `None` if there is no cache, or not the whole of it."""
     try:
-        lengths, skipped = {split: [] for split in SPLITS}, []
-        files = {split: open(temporary / f"{split}.u8", "wb") for split in SPLITS}
-        try:
-            rolls = _rolls(corpus, midi_config, sustain, workers)
-            progress = tqdm(corpus.pieces, desc=f"piano rolls of {corpus.name}", unit="file")
-            for piece, (roll, reason) in zip(progress, rolls):
-                if roll is None:
-                    skipped.append([piece.path.relative_to(corpus.folder).as_posix(), reason])
-                else:
-                    files[piece.split].write(roll.tobytes())
-                    lengths[piece.split].append(len(roll))
-        finally:
-            for file in files.values():
-                file.close()
-        if not any(lengths.values()):
-            raise ValueError(f"no file of {corpus.name} could be read; the first: {skipped[0][1]}")
-        index = {"lengths": lengths, "skipped": skipped}
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        sizes = {split: (folder / f"{split}.u8").stat().st_size for split in SPLITS}
+    except (OSError, ValueError):
+        return None
+    return index if all(sizes[split] == keys * sum(index["lengths"][split]) for split in SPLITS) else None
+
+
+def _build(corpus, midi_config, sustain, folder, workers):
+    _remove_left_overs(folder.parent)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    try:
+        index = _write_rolls(corpus, midi_config, sustain, temporary, workers)
         (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
-        try:
-            os.rename(temporary, folder)
-        except OSError:
-            if not (folder / "index.json").is_file():  # else another process was first, with the same rolls
-                raise
+        _publish(temporary, folder, midi_config["max_pitch"] - midi_config["min_pitch"] + 1)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for old in folder.parent.glob(folder.name[:-12] + "*"):  # made from files that have changed since
@@ -152,23 +143,56 @@ def _build(corpus, midi_config, sustain, folder, workers):
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _rolls(corpus, midi_config, sustain, workers):
-    """Yield `(roll, None)` or `(None, reason)` for each piece, in order."""
+def _write_rolls(corpus, midi_config, sustain, folder, workers):
     jobs = [(piece.path, midi_config, sustain, corpus.all_instruments) for piece in corpus.pieces]
     if workers is None:
         workers = (os.cpu_count() or 1) if len(jobs) >= MANY else 1
-    if workers == 1:
-        yield from map(_roll_or_reason, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for start in range(0, len(jobs), 64 * workers):  # a few at a time, so that memory stays bounded
-            yield from pool.map(_roll_or_reason, jobs[start : start + 64 * workers], chunksize=16)
+    lengths, skipped = {split: [] for split in SPLITS}, []
+    files = {split: open(folder / f"{split}.u8", "wb") for split in SPLITS}
+    try:
+        # The rolls are drawn here: sending a hundred times as many bytes would take longer than reading the file.
+        grids = map_in_processes(_grid_or_reason, jobs, workers, chunksize=16)
+        progress = tqdm(corpus.pieces, desc=f"piano rolls of {corpus.name}", unit="file")
+        for piece, (grid, reason) in zip(progress, grids):
+            if grid is None:
+                skipped.append([piece.path.relative_to(corpus.folder).as_posix(), reason])
+            else:
+                files[piece.split].write(draw(grid, midi_config))
+                lengths[piece.split].append(grid.T)
+    finally:
+        for file in files.values():
+            file.close()
+    if not any(lengths.values()):
+        raise ValueError(f"no file of {corpus.name} could be read; the first: {skipped[0][1]}")
+    return {"lengths": lengths, "skipped": skipped}
 
 
-def _roll_or_reason(job):
+def _publish(temporary, folder, keys):
+    """Rename the finished cache into place; another process may have done so with the same rolls."""
+    if folder.exists() and _read_index(folder, keys) is None:
+        shutil.rmtree(folder)
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        if _read_index(folder, keys) is None:
+            raise
+
+
+def _remove_left_overs(folder):
+    """Remove what builds that were killed have left: a live one writes all the time."""
+    for left_over in folder.glob(".building-*"):
+        try:
+            last_write = max(path.stat().st_mtime for path in [left_over, *left_over.iterdir()])
+        except OSError:  # it was renamed or removed at this moment
+            continue
+        if time.time() - last_write > 3600:
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _grid_or_reason(job):
     path, midi_config, sustain, all_instruments = job
     try:
-        return midi_to_bins(path, midi_config, sustain, all_instruments), None
+        return midi_to_grid(path, midi_config, sustain, all_instruments), None
     except (ValueError, OSError) as error:
         return None, str(error)
 

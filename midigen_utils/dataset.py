@@ -46,12 +46,27 @@ class SequenceDataset(torch.utils.data.Dataset):
         window = self.windows(self.starts[i].reshape(1))[0]  # (sequence_length + 1, P)
         return window[:-1], window[1:]
 
-    def windows(self, starts):
-        """`(B, sequence_length + 1, P)` float32 in {0, 1}: the windows at `starts` (B,), in one gather."""
+    def windows(self, starts, semitones=None):
+        """The windows at some frames, in one gather.
+
+        Args:
+            starts: `(B,)` int64 tensor, first frame of each window.
+            semitones: `(B,)` int64 tensor, how far to move each window up (or down, below 0); `None` for not
+                at all. Notes that leave the keyboard are left out, nothing comes in at the other end.
+
+        Returns:
+            `(B, sequence_length + 1, P)` float32 in {0, 1}.
+        """
         T, P = self.sequence_length + 1, self.frames.shape[1]
         # Row s of this view is frames[s : s + T] flattened: the rows overlap, nothing is copied.
         rows = self.frames.as_strided((len(self.frames) - T + 1, T * P), (P, 1))
-        return rows.index_select(0, starts).view(-1, T, P).gt(0).float()
+        window = rows.index_select(0, starts).view(-1, T, P)
+        if semitones is not None:
+            key = torch.arange(P, device=window.device) - semitones[:, None]  # (B, P): where each key comes from
+            inside = (key >= 0) & (key < P)
+            window = window.gather(2, key.clamp(0, P - 1)[:, None].expand(-1, T, -1)).mul_(inside[:, None])
+        # Straight into floats: a tensor of booleans between them costs as much as the gather.
+        return torch.gt(window, 0, out=torch.empty(window.shape, device=window.device))
 
 
 class Batches:
@@ -67,12 +82,16 @@ class Batches:
         shuffle: whether each epoch has an order of its own.
         seed: int.
         device: where the frames lie and batches are made, default CPU.
+        transpose: semitones, default 0. Each window is moved by its own whole number of them, drawn evenly
+            from `-transpose` to `transpose` and anew in each epoch. Notes that leave the keyboard are left out.
 
     Raises:
-        ValueError: no window at all.
+        ValueError: no window at all, or a `transpose` below 0 or as wide as the keyboard.
     """
 
-    def __init__(self, dataset, batch_size=BATCH_SIZE, shuffle=True, seed=0, device="cpu"):
+    def __init__(self, dataset, batch_size=BATCH_SIZE, shuffle=True, seed=0, device="cpu", transpose=0):
+        if not 0 <= transpose < dataset.frames.shape[1]:
+            raise ValueError(f"transpose is {transpose}; use semitones, 0 to {dataset.frames.shape[1] - 1}")
         if len(dataset) == 0:
             raise ValueError(
                 f"no piece is longer than {dataset.sequence_length} frames, so there is no window to train on; "
@@ -80,6 +99,7 @@ class Batches:
             )
         dataset.frames, dataset.starts = dataset.frames.to(device), dataset.starts.to(device)
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+        self.transpose = transpose
 
     def __len__(self):
         return -(-len(self.dataset) // self.batch_size)
@@ -94,13 +114,18 @@ class Batches:
         Yields:
             `(x, y)`, each `(B, T, P)` float32 in {0, 1}.
         """
+        device = self.dataset.starts.device
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.arange(len(self.dataset))
         if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             order = torch.randperm(len(self.dataset), generator=generator)
-        starts = self.dataset.starts[order.to(self.dataset.starts.device)]
-        for batch in starts.split(self.batch_size)[first:]:
-            window = self.dataset.windows(batch)
+        starts = self.dataset.starts[order.to(device)].split(self.batch_size)
+        semitones = [None] * len(starts)
+        if self.transpose:
+            drawn = torch.randint(-self.transpose, self.transpose + 1, (len(order),), generator=generator)
+            semitones = drawn.to(device).split(self.batch_size)
+        for i in range(first, len(starts)):
+            window = self.dataset.windows(starts[i], semitones[i])
             yield window[:, :-1], window[:, 1:]
 
 

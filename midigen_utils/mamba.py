@@ -32,6 +32,7 @@ from torch import nn
 from .scan import scan_step, selective_scan, ssd_scan, ssd_step
 
 HEAD_WIDTH = 64  # channels per head of the SSD form
+TILE = 1024  # frames, of all pieces together, that a CPU works on at a time
 
 
 class MusicMamba(nn.Module):
@@ -117,6 +118,27 @@ class MusicMamba(nn.Module):
             )
         if hidden is not None:
             self._check(hidden, x.shape[0])
+        rows = max(1, TILE // x.shape[1])
+        if x.device.type != "cpu" or (x.shape[0] <= rows and x.shape[1] <= TILE):
+            return self._tile(x, hidden)
+        # On a CPU, one tile after another: what a tile computes stays in the cache, a whole batch would not.
+        features, states = [], []
+        for start in range(0, x.shape[0], rows):
+            group = slice(start, start + rows)
+            state = None if hidden is None else [[part[group] for part in layer] for layer in hidden]
+            pieces = []
+            for piece in x[group].split(TILE, dim=1):
+                piece, state = self._tile(piece, state)
+                pieces.append(piece)
+            features.append(torch.cat(pieces, dim=1))
+            states.append(state)
+        hidden = tuple(
+            tuple(torch.cat(parts) for parts in zip(*layer, strict=True)) for layer in zip(*states, strict=True)
+        )
+        return torch.cat(features), hidden
+
+    def _tile(self, x, hidden):
+        """`features` for a few rows and frames at a time; a lone frame loses its time axis inside."""
         one_frame = x.shape[1] == 1 and hidden is not None
         stream = self.embed(x[:, 0] if one_frame else x).to(self.embed.weight.dtype)  # (B, T, d) or (B, d)
         states = []
@@ -198,11 +220,7 @@ class SSDBlock(nn.Module):
 
     Notebook: A1_parallel_scan
 
-    Args:
-        d_model: width d of the stream.
-        d_state: states N of each channel.
-        d_conv: frames K the convolution sees.
-        expand: D / d.
+    Args: as `S6Block`.
 
     Raises:
         ValueError: D is not a multiple of 64.
@@ -265,7 +283,7 @@ class CausalConv(nn.Module):
             seen = F.pad(x, (0, 0, len(self.weight) - 1, 0))  # (B, K - 1 + T, D)
         else:
             seen = torch.cat([state, x], dim=1)
-        return _Conv.apply(seen, self.weight, self.bias), seen[:, x.shape[1] :]
+        return _Conv.apply(seen, self.weight, self.bias), seen[:, x.shape[1] :].clone()
 
     def step(self, x, state):
         """One frame: `(B, D)` to `(B, D)`, and the last K - 1 frames."""
@@ -274,25 +292,24 @@ class CausalConv(nn.Module):
 
 
 class _Conv(torch.autograd.Function):
-    """y[t] = bias + sum over k of weight[k] seen[t + k]. By hand, as autograd adds up one full tensor per k."""
+    """y[t] = bias + sum over k of weight[k] seen[t + k]. By hand: autograd would add up one full tensor per k."""
 
     @staticmethod
     def forward(ctx, seen, weight, bias):
         ctx.save_for_backward(seen, weight)
-        length = seen.shape[1] - len(weight) + 1
-        y = torch.addcmul(bias, seen[:, :length], weight[0])  # (B, T, D)
+        y = torch.addcmul(bias, seen[:, : seen.shape[1] - len(weight) + 1], weight[0])  # (B, T, D)
         for k in range(1, len(weight)):
-            y.addcmul_(seen[:, k : k + length], weight[k])
+            y.addcmul_(seen[:, k : k + y.shape[1]], weight[k])
         return y
 
     @staticmethod
     def backward(ctx, y_grad):
         seen, weight = ctx.saved_tensors
-        seen_grad, weight_grad, product = torch.zeros_like(seen), torch.empty_like(weight), torch.empty_like(y_grad)
+        seen_grad, weight_grad = torch.zeros_like(seen), torch.empty_like(weight)
         for k in range(len(weight)):
             window = slice(k, k + y_grad.shape[1])
             seen_grad[:, window].addcmul_(y_grad, weight[k])
-            weight_grad[k] = torch.mul(y_grad, seen[:, window], out=product).sum((0, 1))
+            weight_grad[k] = (y_grad * seen[:, window]).sum((0, 1))
         return seen_grad, weight_grad, y_grad.sum((0, 1))
 
 
@@ -312,34 +329,9 @@ class RMSNorm(nn.Module):
         self.register_buffer("eps", torch.tensor(1e-5), persistent=False)  # a tensor: numbers cost an extra copy
 
     def forward(self, x):
-        if torch.is_grad_enabled():
-            return _RMSNorm.apply(x, self.weight, self.eps)
-        return x * _rms_scale(x, self.eps) * self.weight
-
-
-class _RMSNorm(torch.autograd.Function):
-    """The same with a backward of half as many passes over memory as autograd's."""
-
-    @staticmethod
-    def forward(ctx, x, weight, eps):
-        scale = _rms_scale(x, eps)
-        ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight)
-
-    @staticmethod
-    def backward(ctx, y_grad):
-        x, weight, scale = ctx.saved_tensors
-        x = x * scale
-        product = y_grad * x
-        along = (product @ weight / x.shape[-1]).unsqueeze(-1)  # (B, T, 1): the part that scaling takes away
-        x_grad = (y_grad * weight).addcmul_(x, along, value=-1).mul_(scale)
-        return x_grad, product.flatten(0, -2).sum(0), None
-
-
-def _rms_scale(x, eps):
-    """1 / sqrt(mean of x squared + eps), `(..., 1)`."""
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return torch.rsqrt(torch.addcmul(eps, length, length, value=1 / x.shape[-1]))
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)  # of each vector, (..., 1)
+        scale = torch.rsqrt(torch.addcmul(self.eps, length, length, value=1 / x.shape[-1]))
+        return x * scale * self.weight
 
 
 def initial_dt_bias(count):

@@ -11,6 +11,9 @@ import symusic
 
 PIANO_PROGRAMS = range(8)  # General MIDI: acoustic grand to clavinet
 SUSTAIN_PEDAL = 64  # controller number; a value of 64 or more is "down"
+_END_OF_TRACK = b"\xff\x2f\x00"
+# By channel, a note-on of velocity 0 for each of the 128 keys, in running status.
+_RELEASES = [bytes([0x90 | c]) + b"\0".join(bytes([key, 0]) for key in range(128)) for c in range(16)]
 
 
 class Notes(NamedTuple):
@@ -125,12 +128,14 @@ def read_with_duration(midi_path, sustain, all_instruments, until=None):
         end = start + notes["duration"]
         is_pedal = controls["number"] == SUSTAIN_PEDAL
         pedal_time = controls["time"][is_pedal].astype(np.int64)
+        if min(start.min(initial=0), end.min(initial=0), pedal_time.min(initial=0)) < 0:
+            raise ValueError(f"{midi_path}: times beyond 2**31 ticks; the file is corrupt")
         track_end = max(end.max(initial=0), pedal_time.max(initial=0))
         pedal = _pedal_intervals(pedal_time, controls["value"][is_pedal] >= 64, track_end)
         if until is not None:
             early = to_seconds(start) < until
             start, end, pitch, velocity = start[early], end[early], pitch[early], velocity[early]
-        end = _end_at_first_release(start, end, pitch.astype(np.int64) << 40)
+        end = _end_at_first_release(start, end, pitch)
         columns.append((start, sustained(end, pedal) if sustain else end, pitch, velocity))
         pedals.append(pedal)
         last = max(last, track_end)
@@ -161,44 +166,38 @@ def sustained(end, pedal):
 
 
 def _pedal_intervals(time, down, last):
-    """`(K, 2)` seconds down and up; a pedal that never comes up does so at `last`."""
-    order = np.argsort(time, kind="stable")
-    time, down = time[order], down[order]
-    change = np.diff(down.astype(np.int8), prepend=0)
-    downs, ups = time[change == 1], time[change == -1]
-    return np.stack([downs, np.append(ups, last)[: len(downs)]], axis=1)
+    """`(K, 2)` times down and up; a pedal that never comes up does so at `last`."""
+    edge = np.flatnonzero(down != np.concatenate([[False], down[:-1]]))  # down, up, down, ...
+    times = time[edge]
+    return (np.append(times, last) if len(times) % 2 else times).reshape(-1, 2)
 
 
-def _end_at_first_release(start, end, key):
-    """Ends where a note-off ends every open note of its key, as on a real piano; `key` is above all times."""
+def _end_at_first_release(start, end, pitch):
+    """Ends where a note-off ends every open note of its key, as on a real piano."""
     # symusic pairs the first note-on with the first note-off, so each note-off is some note's end.
-    strikes, releases = np.sort(key + start), np.sort(key + end)
+    order = np.argsort(pitch.astype(np.uint8), kind="stable")  # by key, then time
+    key = pitch[order].astype(np.int64) << 40
+    strikes, releases = key + start[order], key + end[order]
     if (releases[:-1] <= strikes[1:]).all():  # no key is struck while it is down
         return end
-    nearest = np.searchsorted(releases, key + start, side="right")
-    return np.minimum(end, releases[np.minimum(nearest, len(releases) - 1)] - key)
+    releases.sort()
+    nearest = np.minimum(np.searchsorted(releases, strikes, side="right"), len(releases) - 1)
+    ended = end.copy()
+    ended[order] = np.minimum(end[order], releases[nearest] - key)
+    return ended
 
 
 def _tempo_map(midi_path, ticks_per_beat, tempos, ticks_per_second):
     """A function from ticks to seconds: piecewise linear, one piece per tempo."""
-    if ticks_per_second is None and ticks_per_beat <= 0:
-        raise ValueError(f"{midi_path}: a beat of {ticks_per_beat} ticks; the header is corrupt")
-    if ticks_per_second is None and (tempos["mspq"] <= 0).any():
-        raise ValueError(f"{midi_path}: a tempo of no time a beat; the file is corrupt")
+    tick, microseconds = tempos["time"], tempos["mspq"]
     if ticks_per_second is not None:  # SMPTE time knows no tempo
-        tick, rate = np.zeros(1), np.array([1 / ticks_per_second])
-    else:
-        tick = np.concatenate([[0], tempos["time"]]).astype(np.float64)  # 120 beats a minute until a tempo is set
-        rate = np.concatenate([[500_000], tempos["mspq"]]) / 1e6 / ticks_per_beat  # seconds per tick
-    seconds = np.concatenate([[0.0], np.cumsum(np.diff(tick) * rate[:-1])])
-
-    def to_seconds(ticks):
-        if np.min(ticks, initial=0) < 0:
-            raise ValueError(f"{midi_path}: times beyond 2**31 ticks; the file is corrupt")
-        k = np.searchsorted(tick, ticks, side="right") - 1
-        return seconds[k] + (ticks - tick[k]) * rate[k]
-
-    return to_seconds
+        tick, microseconds, ticks_per_beat = [], [], ticks_per_second / 2
+    if ticks_per_beat <= 0 or np.min(microseconds, initial=1) <= 0 or np.min(tick, initial=0) < 0:
+        raise ValueError(f"{midi_path}: a beat of no ticks or of no time, or beyond 2**31 ticks; the file is corrupt")
+    tick = np.concatenate([[0], tick, [2**33]])  # 120 beats a minute until a tempo is set; the last one stays
+    seconds_per_tick = np.concatenate([[500_000], microseconds]) / 1e6 / ticks_per_beat
+    seconds = np.concatenate([[0.0], np.cumsum(np.diff(tick) * seconds_per_tick)])
+    return lambda ticks: np.interp(ticks, tick, seconds)
 
 
 def _without_smpte(data):
@@ -215,7 +214,6 @@ def _release_held_keys(data):
 
     symusic drops a note that is never let go; these let it go at the end of its track.
     """
-    end_of_track = b"\xff\x2f\x00"
     parts, position = [data[:14]], 14
     while data[position : position + 4] == b"MTrk":
         size = int.from_bytes(data[position + 4 : position + 8], "big")
@@ -223,9 +221,8 @@ def _release_held_keys(data):
         if len(body) < size:  # cut off: symusic says so
             break
         position += 8 + size
-        if body.endswith(end_of_track):
+        if body.endswith(_END_OF_TRACK):
             channels = [c for c in range(16) if 0x90 | c in body]
-            releases = [bytes([0x90 | c]) + b"\0".join(bytes([p, 0]) for p in range(128)) for c in channels]
-            body = b"\0".join([body[:-3] + b"\xff\x01\x00", *releases, end_of_track])
+            body = b"\0".join([body[:-3] + b"\xff\x01\x00", *(_RELEASES[c] for c in channels), _END_OF_TRACK])
         parts.append(b"MTrk" + struct.pack(">I", len(body)) + body)
     return b"".join(parts) + data[position:]

@@ -31,6 +31,7 @@ def fit(
     stride=STRIDE,
     batch_size=BATCH_SIZE,
     learning_rate=LEARNING_RATE,
+    transpose=0,
     seed=0,
     patience=None,
     resume=False,
@@ -54,6 +55,7 @@ def fit(
         sequence_length, stride: frames of the training windows, default 64 and 16.
         batch_size: windows of a step, default 64.
         learning_rate: of AdamW, default 1e-3.
+        transpose: move each window by up to so many semitones up or down, at random; default 0.
         seed: of the order of the windows and of torch's random numbers.
         patience: stop after so many epochs without a better validation loss; `None` never does.
         resume: go on from `last_model.pt`: gives exactly the run that was not interrupted.
@@ -74,7 +76,7 @@ def fit(
     device = device or config.pick_device()
     model.to(device)
     dataset = SequenceDataset(rolls["train"], sequence_length, stride)
-    batches = Batches(dataset, batch_size, seed=seed, device=device)
+    batches = Batches(dataset, batch_size, seed=seed, device=device, transpose=transpose)
     optimizer = make_optimizer(model, learning_rate)
     loss_function = nn.BCEWithLogitsLoss()
     scaler = torch.amp.GradScaler(device.type, enabled=config.autocast(device).fast_dtype == torch.float16)

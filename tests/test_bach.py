@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import symusic
 
-from midigen_utils import bach, chorale, config
+from midigen_utils import bach, chorale, config, workers
 
 REPOSITORY = Path(bach.__file__).parent.parent
 BWV269 = "33e71afca21cf67711a82d54ff9f42e4806d0687656c711090473a59c93fa71b"
@@ -245,7 +245,7 @@ def test_no_second_process_is_no_obstacle(few, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no semaphores here")
 
-    monkeypatch.setattr(bach, "ProcessPoolExecutor", refuse)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", refuse)
     assert len(read_csv(bach.build_bach(tmp_path / "b", workers=2, progress=False))) == 8
 
 

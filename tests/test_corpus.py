@@ -142,66 +142,6 @@ def test_a_folder_without_midi_says_so(tmp_path):
         load_folder(tmp_path)
 
 
-def test_cache_holds_the_rolls_of_the_files(tunes, midi_data):
-    rolls, corpus = load_piano_rolls(load_corpus(tunes))
-    for split in SPLITS:
-        assert [p.path for p in rolls[split].pieces] == [p.path for p in corpus.split(split)]
-        for i, piece in enumerate(rolls[split].pieces):
-            assert np.array_equal(rolls[split][i] * 32, midi_to_bins(piece.path, MIDI_CONFIG))
-
-
-def test_processes_build_the_same_cache_as_one(tunes, midi_data):
-    one, _ = load_piano_rolls(load_corpus(tunes), workers=1)
-    frames = {split: np.array(one[split].frames) for split in SPLITS}
-    shutil.rmtree(midi_data / "cache")
-    two, _ = load_piano_rolls(load_corpus(tunes), workers=2)
-    assert all(np.array_equal(frames[split], two[split].frames) for split in SPLITS)
-
-
-def test_cache_is_rebuilt_when_a_file_or_the_config_changed_and_only_then(tunes, midi_data):
-    def folders():
-        return {p.name: p.stat().st_mtime_ns for p in (midi_data / "cache").iterdir()}
-
-    load_piano_rolls(load_corpus(tunes))
-    first = folders()
-    load_piano_rolls(load_corpus(tunes))
-    assert folders() == first
-    write_tune(tunes / "tune 03.mid", seed=77)
-    rolls, corpus = load_piano_rolls(load_corpus(tunes))
-    assert len(folders()) == 1 and folders().keys() != first.keys()  # the stale one is gone
-    load_piano_rolls(load_corpus(tunes), {**MIDI_CONFIG, "fs": 8})
-    load_piano_rolls(load_corpus(tunes), sustain=False)
-    assert len(folders()) == 3
-
-
-def test_a_crash_while_building_leaves_no_cache(tunes, midi_data, monkeypatch):
-    import midigen_utils.cache as cache
-
-    calls = []
-
-    def crash(job):
-        calls.append(job)
-        if len(calls) == 5:
-            raise MemoryError
-        return real(job)
-
-    real = cache._roll_or_reason
-    monkeypatch.setattr(cache, "_roll_or_reason", crash)
-    with pytest.raises(MemoryError):
-        load_piano_rolls(load_corpus(tunes))
-    assert list((midi_data / "cache").iterdir()) == []
-
-
-def test_limit_takes_a_spread_share_of_every_split(tunes, midi_data):
-    whole, _ = load_piano_rolls(load_corpus(tunes))
-    rolls, _ = load_piano_rolls(load_corpus(tunes), limit=4)
-    assert len(rolls["train"]) == 4
-    assert len(rolls["validation"]) >= 1 and len(rolls["test"]) >= 1
-    ends = [whole["train"].pieces[i] for i in (0, -1)]
-    assert [rolls["train"].pieces[i] for i in (0, -1)] == ends
-    assert np.array_equal(rolls["train"][-1] * 32, midi_to_bins(ends[1].path, MIDI_CONFIG))
-
-
 def test_a_type_0_file_of_several_channels_gives_its_piano(tmp_path):
     track = mido.MidiTrack()
     for channel, program, pitch in ((0, 0, 60), (1, 48, 70), (2, 4, 64)):

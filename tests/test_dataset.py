@@ -70,6 +70,74 @@ def test_an_epoch_can_begin_in_the_middle():
     assert torch.equal(rest[0][0], whole[2][0])
 
 
+def shift_up(x, semitones):
+    """`x` moved up key by key, in plain words: the reference."""
+    moved = torch.zeros_like(x)
+    for p in range(88):
+        if 0 <= p + semitones < 88:
+            moved[..., p + semitones] = x[..., p]
+    return moved
+
+
+@pytest.mark.parametrize("semitones", [0, 1, -1, 6, -6, 87, -87])
+def test_a_window_moves_by_semitones_and_what_leaves_the_keyboard_is_left_out(semitones):
+    dataset = SequenceDataset([numbered(200)])
+    starts = dataset.starts
+    moved = dataset.windows(starts, torch.full_like(starts, semitones))
+    assert torch.equal(moved, shift_up(dataset.windows(starts), semitones))
+
+
+def test_each_window_of_a_batch_moves_by_its_own_interval():
+    dataset = SequenceDataset([numbered(300)])
+    semitones = torch.tensor([3, -2, 0, 5])
+    moved = dataset.windows(dataset.starts[:4], semitones)
+    for i in range(4):
+        assert torch.equal(moved[i], shift_up(dataset.windows(dataset.starts[:4])[i], int(semitones[i])))
+
+
+def intervals(plain, moved):
+    """By how many semitones each window was moved."""
+    return [next(s for s in range(-87, 88) if torch.equal(shift_up(a, s), b)) for a, b in zip(plain, moved)]
+
+
+def middle(length):
+    """A roll with one key down a frame, in the middle of the keyboard: it can move without leaving it."""
+    roll = np.zeros((length, 88), np.float32)
+    roll[np.arange(length), 30 + (np.arange(length) * 7) % 23] = 0.5
+    return roll
+
+
+def test_transposition_is_drawn_evenly_anew_each_epoch_and_again_alike():
+    dataset = SequenceDataset([middle(900)], stride=4)
+    plain = {e: torch.cat([x for x, _ in Batches(dataset, 32, seed=5).epoch(e)]) for e in (0, 1)}
+    batches = Batches(dataset, 32, seed=5, transpose=3)
+    moved = {e: torch.cat([x for x, _ in batches.epoch(e)]) for e in (0, 1)}
+    drawn = {e: intervals(plain[e], moved[e]) for e in (0, 1)}  # the order of the windows is that without it
+    assert set(drawn[0]) == set(drawn[1]) == set(range(-3, 4))
+    assert min(drawn[0].count(s) for s in range(-3, 4)) > len(dataset) / 7 / 2
+    assert drawn[0] != drawn[1]
+    assert torch.equal(moved[1], torch.cat([x for x, _ in batches.epoch(1)]))
+    assert torch.equal(moved[0][64:], torch.cat([x for x, _ in batches.epoch(0, first=2)]))
+
+
+def test_target_moves_with_its_input():
+    x, y = next(Batches(SequenceDataset([numbered(500)]), transpose=6).epoch(0))
+    assert torch.equal(x[:, 1:], y[:, :-1])
+
+
+def test_transposition_copies_no_frame():
+    dataset = SequenceDataset([numbered(500)])
+    before, where = dataset.frames.clone(), dataset.frames.data_ptr()
+    list(Batches(dataset, transpose=6).epoch(0))
+    assert dataset.frames.data_ptr() == where and torch.equal(dataset.frames, before)
+
+
+@pytest.mark.parametrize("transpose", [-1, 88])
+def test_a_transposition_out_of_range_is_refused(transpose):
+    with pytest.raises(ValueError, match="transpose"):
+        Batches(SequenceDataset([numbered(500)]), transpose=transpose)
+
+
 def test_a_data_loader_takes_the_dataset():
     x, y = next(iter(torch.utils.data.DataLoader(SequenceDataset([numbered(300)]), batch_size=8)))
     assert x.shape == y.shape == (8, 64, 88)

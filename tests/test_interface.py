@@ -76,8 +76,8 @@ def test_importing_what_the_first_notebooks_need_takes_no_torch():
 
 def test_modules_import_only_modules_above_them():
     order = (
-        "config midi chorale bach corpus download piano_roll cache descriptors dataset lstm scan mamba checkpoints metrics "
-        "training generation plotting playback player doctor __main__"
+        "config midi workers chorale bach corpus download piano_roll cache descriptors dataset lstm scan mamba "
+        "checkpoints metrics training generation plotting playback player doctor __main__"
     ).split()
     early = {"corpus": {"bach"}, "mamba": {"scan"}}
     for path in (ROOT / "midigen_utils").glob("*.py"):

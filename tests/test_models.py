@@ -1,11 +1,15 @@
 """The models: as many parameters as they say, causal, exact for every way of cutting a piece, clear about mistakes."""
 
+import importlib.util
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from midigen_utils.lstm import MusicLSTM
 from midigen_utils.mamba import MusicMamba, S6Block
@@ -80,6 +84,25 @@ def test_whole_equals_chunks_equals_steps(model, cuts):
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=1e-4, atol=1e-5)
     for ours, right in zip(tensors(hidden), tensors(last), strict=True):
         torch.testing.assert_close(ours, right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("ssm", ["s6", "ssd"])
+@pytest.mark.parametrize("tile", [1, 7, 16, 50])
+def test_the_tile_size_changes_nothing(monkeypatch, ssm, tile):
+    torch.manual_seed(0)
+    model, x = SMALL[ssm]().double(), random_frames(5, 16).double()
+    _, hidden = model(x)
+    results = []
+    for size in (1024, tile):
+        monkeypatch.setattr("midigen_utils.mamba.TILE", size)
+        model.zero_grad()
+        for start in (None, hidden):
+            logits, last = model(x, start)
+            logits.square().sum().backward(retain_graph=True)
+            results.append([logits, *tensors(last), *(p.grad.clone() for p in model.parameters())])
+    for i in (0, 1):
+        for whole, tiled in zip(results[i], results[i + 2], strict=True):
+            torch.testing.assert_close(tiled, whole)
 
 
 def test_full_size_models_step_as_they_train():
@@ -273,39 +296,36 @@ def test_generation_stays_finite_for_100_000_frames(model):
     assert generate_frames(model, 100_000) < 1e3
 
 
-def test_block_equals_that_of_mambapy():
-    mambapy = pytest.importorskip("mambapy.mamba")
-    torch.manual_seed(0)
-    peer = mambapy.ResidualBlock(mambapy.MambaConfig(d_model=64, n_layers=1))
-    ours = S6Block(d_model=64, d_state=16, d_conv=4, expand=2)
-    theirs = peer.mixer
-    with torch.no_grad():
-        theirs.A_log += 0.3 * torch.randn_like(theirs.A_log)  # so that a wrong layout shows
-        theirs.D += torch.randn_like(theirs.D)
-        peer.norm.weight += 0.3 * torch.randn_like(peer.norm.weight)
-        ours.norm.weight.copy_(peer.norm.weight)
-        ours.conv.weight.copy_(theirs.conv1d.weight[:, 0].T)
-        ours.conv.bias.copy_(theirs.conv1d.bias)
-        ours.A_log.copy_(theirs.A_log.T)
-        ours.D.copy_(theirs.D)
-        for name in ("in_proj", "x_proj", "dt_proj", "out_proj"):
-            getattr(ours, name).load_state_dict(getattr(theirs, name).state_dict())
+class Recorder(TorchDispatchMode):
+    """Writes down every operator that runs."""
 
-    x = torch.randn(2, 50, 64)
-    results = []
-    for run in (lambda stream: stream + ours(stream, (None, None))[0], peer):
-        stream = x.clone().requires_grad_()
-        y = run(stream)
-        (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum().backward()
-        results.append((y.detach(), stream.grad))
-    for left, right in zip(*results, strict=True):
-        assert (left - right).abs().max() < 1e-5 * right.abs().max()
-    left, right = ours.A_log.grad, theirs.A_log.grad.T
-    assert (left - right).abs().max() < 1e-5 * right.abs().max()
+    def __init__(self):
+        super().__init__()
+        self.names = set()
 
-    cache, state = (None, torch.zeros(2, 128, 3)), (torch.zeros(2, 3, 128), torch.zeros(2, 16, 128))
-    with torch.no_grad():
-        for t in range(20):
-            right, cache = peer.step(x[:, t], cache)
-            change, state = ours(x[:, t], state)
-            torch.testing.assert_close(x[:, t] + change, right, rtol=1e-5, atol=1e-5)
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(str(function).removeprefix("aten.").removesuffix(".default"))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("ssm", ["s6", "ssd"])
+def test_every_operator_of_mamba_has_a_kernel_on_apple_gpus(ssm):
+    """Checked against torch's own list, so that it needs no Mac."""
+    torchgen = Path(importlib.util.find_spec("torchgen").submodule_search_locations[0])
+    listing = (torchgen / "packaged/ATen/native/native_functions.yaml").read_text()
+    entries = {}
+    for entry in listing.split("\n- func: ")[1:]:
+        entries[entry.split("(")[0]] = entry
+    model, x = MusicMamba(ssm=ssm), random_frames(2, 70)
+    with Recorder() as recorder:
+        logits, hidden = model(x)
+        F.binary_cross_entropy_with_logits(logits, x).backward()
+        with torch.no_grad():
+            model(x[:, :1], hidden)
+    missing = []
+    for name in sorted(recorder.names):
+        delegate = re.search(r"structured_delegate: (\S+)", entries[name])
+        entry = entries[delegate[1]] if delegate else entries[name]
+        if "dispatch:" in entry and "MPS" not in entry and "Composite" not in entry:
+            missing.append(name)
+    assert len(recorder.names) > 20 and not missing

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from midigen_utils.mamba import S6Block
 from midigen_utils.scan import scan_loop, scan_step, scan_textbook, selective_scan, ssd_scan, ssd_step
 
 HEADS, WIDTH = 2, 4
@@ -180,3 +181,41 @@ def test_a_step_size_of_zero_leaves_the_state_and_a_large_one_forgets_it():
     assert torch.equal(selective_scan(x, dt * 0, A, B, C, h)[1], h)
     large = torch.full_like(dt, 1e3)
     torch.testing.assert_close(selective_scan(x, large, A, B, C, h), selective_scan(x, large, A, B, C))
+
+
+def test_block_equals_that_of_mambapy():
+    mambapy = pytest.importorskip("mambapy.mamba")
+    torch.manual_seed(0)
+    peer = mambapy.ResidualBlock(mambapy.MambaConfig(d_model=64, n_layers=1))
+    ours = S6Block(d_model=64, d_state=16, d_conv=4, expand=2)
+    theirs = peer.mixer
+    with torch.no_grad():
+        theirs.A_log += 0.3 * torch.randn_like(theirs.A_log)  # so that a wrong layout shows
+        theirs.D += torch.randn_like(theirs.D)
+        peer.norm.weight += 0.3 * torch.randn_like(peer.norm.weight)
+        ours.norm.weight.copy_(peer.norm.weight)
+        ours.conv.weight.copy_(theirs.conv1d.weight[:, 0].T)
+        ours.conv.bias.copy_(theirs.conv1d.bias)
+        ours.A_log.copy_(theirs.A_log.T)
+        ours.D.copy_(theirs.D)
+        for name in ("in_proj", "x_proj", "dt_proj", "out_proj"):
+            getattr(ours, name).load_state_dict(getattr(theirs, name).state_dict())
+
+    x = torch.randn(2, 50, 64)
+    results = []
+    for run in (lambda stream: stream + ours(stream, (None, None))[0], peer):
+        stream = x.clone().requires_grad_()
+        y = run(stream)
+        (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum().backward()
+        results.append((y.detach(), stream.grad))
+    for left, right in zip(*results, strict=True):
+        assert (left - right).abs().max() < 1e-5 * right.abs().max()
+    left, right = ours.A_log.grad, theirs.A_log.grad.T
+    assert (left - right).abs().max() < 1e-5 * right.abs().max()
+
+    cache, state = (None, torch.zeros(2, 128, 3)), (torch.zeros(2, 3, 128), torch.zeros(2, 16, 128))
+    with torch.no_grad():
+        for t in range(20):
+            right, cache = peer.step(x[:, t], cache)
+            change, state = ours(x[:, t], state)
+            torch.testing.assert_close(x[:, t] + change, right, rtol=1e-5, atol=1e-5)
