@@ -1,14 +1,22 @@
 """What several test files share: a private midi_data, tiny MIDI files, the real MAESTRO if it is there."""
 
 import os
-from pathlib import Path
 
-import mido
-import numpy as np
-import pytest
-import torch
+# With CI set, pyfluidsynth prints where its library lies, into what tests read from other processes.
+os.environ.pop("CI", None)
 
-from midigen_utils import config
+from pathlib import Path  # noqa: E402
+
+import mido  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from midigen_utils import config  # noqa: E402
+
+settings.register_profile("same every time", derandomize=True, deadline=None)
+settings.load_profile("same every time")
 
 
 @pytest.fixture(scope="session", autouse=True)
