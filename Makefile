@@ -17,7 +17,7 @@ setup: $(VENV)/installed  ## Make the environment .venv (CONSTRAINTS= takes the 
 $(VENV)/installed: pyproject.toml $(wildcard $(CONSTRAINTS))
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet --upgrade pip
-	$(RUN) pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(RUN) pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) torch
 	$(RUN) pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[test]'
 	@touch $@
 
@@ -28,7 +28,7 @@ lab: setup  ## Open the notebooks in JupyterLab
 	$(RUN) jupyter lab notebooks
 
 data: setup  ## Download MAESTRO (58 MB) and build its piano rolls
-	$(RUN) midigen_utils data
+	$(RUN) midigen_utils data $(ARGS)
 
 train: setup  ## Train a model (ARGS="--corpus maestro --model lstm"; see the README)
 	$(RUN) midigen_utils train $(ARGS)

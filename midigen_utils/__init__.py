@@ -23,7 +23,7 @@ _HOME = {
     "generation": "generate_music generate_random_seed generate_from_random_seed",
     "plotting": "plot_piano_roll plot_history",
     "playback": "play_piano_roll synthesize write_wav",
-    "player": "player",
+    "browser": "player save_page",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 __all__ = sorted(_MODULE_OF)

@@ -1,6 +1,7 @@
 """`python -m midigen_utils <verb>`: everything that make does, on any system."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def data(options):
         download_maestro()
     rolls, corpus = _load(options, _midi_config(options))
     for split, part in rolls.items():
-        hours = len(part.frames) / MIDI_CONFIG["fs"] / 3600
+        hours = part.lengths.sum() / MIDI_CONFIG["fs"] / 3600
         print(f"{split:<11}{len(part):6} pieces  {hours:7.2f} hours of piano roll")
     return 1 if corpus.skipped else 0
 
@@ -55,6 +56,7 @@ def train(options):
     device = config.pick_device(options.device)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{type(model).__name__}, {parameters:,} parameters, on {device.type}; {len(rolls['train'])} pieces")
+    _need_pieces(rolls, "train", "validation")
     baseline = training.evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     print(f"to beat: per-key Markov-1, validation {baseline:.3f} nats per frame")
     training.fit(
@@ -73,7 +75,8 @@ def train(options):
         device=device,
         midi_config=midi_config,
     )
-    print(f"best model: {(options.output or config.MIDI_DATA) / 'best_model.pt'}")
+    if options.epochs > 0:
+        print(f"best model: {(options.output or config.MIDI_DATA) / 'best_model.pt'}")
 
 
 def generate(options):
@@ -82,7 +85,7 @@ def generate(options):
     from .generation import generate_music, generate_random_seed
 
     checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
-    midi_config = load_checkpoint(checkpoint).get("midi_config", MIDI_CONFIG)
+    midi_config = load_checkpoint(checkpoint)["midi_config"]
     model = load_model(checkpoint, config.pick_device(options.device))
     fs = midi_config["fs"]
     frames = round(options.seed_seconds * fs)
@@ -100,7 +103,10 @@ def generate(options):
     roll = generate_music(
         model, seed, round(options.seconds * fs), options.temperature, random_seed=options.random_seed
     )
-    name = f"{options.name or 'take'}-t{options.temperature:g}-r{options.random_seed}"
+    if len(seed) < frames:
+        print(f"the seed is shorter than {options.seed_seconds:g} s: it has {len(seed) / fs:g} s")
+    words = re.sub(r"[^a-z0-9]+", "-", (options.name or title).lower()).strip("-")[:60] or "take"
+    name = f"{words}-t{options.temperature:g}-r{options.random_seed}"
     write_music(roll, midi_config, config.MIDI_DATA / "generated" / name, title, len(seed))
 
 
@@ -111,7 +117,8 @@ def evaluate(options):
     from .training import evaluate as score
 
     checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
-    rolls, _ = _load(options, load_checkpoint(checkpoint).get("midi_config", MIDI_CONFIG))
+    rolls, _ = _load(options, load_checkpoint(checkpoint)["midi_config"])
+    _need_pieces(rolls, "train", "validation", options.split)
     device = config.pick_device(options.device)
     models = {**fit_baselines(rolls["train"]), checkpoint: load_model(checkpoint)}
     print(f"{options.corpus}, {options.split}: {len(rolls[options.split])} pieces; nats per frame; F1 at the")
@@ -149,7 +156,7 @@ def demo(options):
     print("4 of 4  Writing it as MIDI, sound, picture and page.")
     write_music(roll, MIDI_CONFIG, config.MIDI_DATA / "generated" / "demo", title, SEQUENCE_LENGTH)
     print("\nNext: `make lab` opens the notebooks. `make data` downloads MAESTRO (58 MB), real piano performances;")
-    print("`make train` trains on them for longer, and then sounds better than this first minute of learning.")
+    print("`make train` trains on them for longer, and then sounds better than these first minutes of learning.")
 
 
 def doctor(options):
@@ -179,9 +186,9 @@ def write_music(roll, midi_config, stem, title, seed_frames=0):
         title: of picture and page.
         seed_frames: frames at the beginning that were given, drawn in another colour.
     """
+    from .browser import LONGEST, player
     from .piano_roll import piano_roll_to_midi
     from .playback import fluidsynth_missing, synthesize, write_wav
-    from .player import LONGEST, player
     from .plotting import bare_figure, figure_png, plot_piano_roll
 
     piano_roll_to_midi(roll, midi_config, f"{stem}.mid", velocity_threshold=0)
@@ -189,8 +196,11 @@ def write_music(roll, midi_config, stem, title, seed_frames=0):
     write_wav(synthesize(roll, midi_config), f"{stem}.wav")
     fig, ax = bare_figure(12, 4)
     plot_piano_roll(roll, midi_config, ax, seed_frames, title)
-    Path(f"{stem}.png").write_bytes(figure_png(fig, dpi=120))
+    with config.written_whole(f"{stem}.png") as temporary:
+        temporary.write_bytes(figure_png(fig, dpi=120))
     shown = roll[: LONGEST * midi_config["fs"]]
+    if len(shown) < len(roll):
+        print(f"  (the page has the first {LONGEST} s; the other files have all of it)")
     player(shown, midi_config, seed_frames, title).save(f"{stem}.html")
     for ending, what in {"html": "open it in a browser", "mid": "MIDI", "wav": "sound", "png": "picture"}.items():
         print(f"  {stem}.{ending}  {what}")
@@ -214,6 +224,12 @@ def _load(options, midi_config):
     for path, reason in corpus.skipped:
         print(f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", file=sys.stderr)
     return rolls, corpus
+
+
+def _need_pieces(rolls, *splits):
+    for split in splits:
+        if len(rolls[split]) == 0:
+            raise ValueError(f"the {split} split is empty: a corpus needs three different pieces or more")
 
 
 def _midi_config(options):
@@ -263,7 +279,7 @@ def _parser():
     number(sub, "seconds", float, 30.0, "how much to compose")
     number(sub, "temperature", float, 0.8, "above 0; higher is more surprising")
     number(sub, "random-seed", int, 0, "another one gives another take")
-    sub.add_argument("--name", help="of the files in midi_data/generated (default take)")
+    sub.add_argument("--name", help="of the files in midi_data/generated (default: the seed's title)")
     sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
     sub = corpus_verb(evaluate)
     sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")

@@ -111,7 +111,7 @@ def build_bach(folder=None, workers=None, progress=True):
             for line in map_in_processes(partial(_write_work, new), jobs, workers):
                 manifest.append(line)
                 bar.update()
-        different = [row["work"] for row, line in zip(rows, manifest, strict=True) if line is None]
+        different = [row["work"] for row, line in zip(rows, manifest) if line is None]
         if different:
             import music21
 
@@ -262,7 +262,7 @@ def write_list():
     titles = {f"bwv{entry['bwv']}": entry["title"] for entry in ChoraleListRKBWV().byRiemenschneider.values()}
     paths = score_paths()
     read = map_in_processes(read_score, list(paths.values()), 2)
-    scores = {work: notes for work, notes in zip(paths, read, strict=True) if notes}
+    scores = {work: notes for work, notes in zip(paths, read) if notes}
     tunes = {work: tune_of(notes) for work, notes in scores.items()}
     letters = {work: "".join(filter(str.isalpha, titles.get(work, ""))) or work for work in scores}
     melody = {work: work for work in scores}

@@ -1,5 +1,6 @@
 """A corpus as piano rolls on disk: one array of velocity bins per split, memory-mapped."""
 
+import glob
 import hashlib
 import json
 import os
@@ -49,7 +50,7 @@ class RollSplit:
 
     def __getitem__(self, i):
         if not -len(self) <= i < len(self):
-            raise IndexError(f"piece {i} of {len(self)}")
+            raise IndexError(f"piece {i} of a split of {len(self)} pieces")
         start = self.starts[i]
         return np.divide(self.frames[start : start + self.lengths[i]], self.velocity_bins, dtype=np.float32)
 
@@ -100,6 +101,8 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
         starts = np.cumsum(lengths) - lengths
         rolls[split] = RollSplit(frames, starts, lengths, corpus.split(split), config["velocity_bins"])
     if limit is not None:
+        if limit < 1:
+            raise ValueError(f"limit is {limit}; use 1 piece or more, or None for all")
         share = limit / max(len(rolls["train"]), 1)
         rolls = {split: rolls[split].spread(max(1, round(share * len(rolls[split])))) for split in SPLITS}
     return rolls, corpus
@@ -138,7 +141,7 @@ def _build(corpus, midi_config, sustain, folder, workers):
         _publish(temporary, folder, midi_config["max_pitch"] - midi_config["min_pitch"] + 1)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for old in folder.parent.glob(folder.name[:-12] + "*"):  # made from files that have changed since
+    for old in folder.parent.glob(glob.escape(folder.name[:-12]) + "*"):  # made from files that have changed since
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)
 

@@ -1,6 +1,5 @@
 """Checkpoints: a trained model on disk, and back."""
 
-import os
 import pickle
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,14 +33,8 @@ def save_checkpoint(path, model, optimizer, epoch, val_loss, **extras):
         "version": _version(),
         **extras,
     }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with config.written_whole(path) as temporary:
         torch.save(state, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path):
@@ -52,14 +45,14 @@ def load_checkpoint(path):
             `epoch`, `model_state_dict`, `optimizer_state_dict`, `val_loss`.
 
     Returns:
-        The dict.
+        The dict; with the course's `MIDI_CONFIG` as `midi_config` if it names none.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: no checkpoint, cut off, or with objects that are not plain data.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no checkpoint there; train first (`make train`), or check the path")
+        raise FileNotFoundError(f"{path}: no checkpoint there; train first (`make train`), or give the path of one")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -74,6 +67,9 @@ def load_checkpoint(path):
     )
     if missing:
         raise ValueError(f"{path}: no midigen checkpoint, it lacks {', '.join(sorted(missing))}")
+    if not isinstance(state.setdefault("midi_config", dict(config.MIDI_CONFIG)), dict):
+        raise ValueError(f"{path}: its midi_config is no dict; the checkpoint is damaged")
+    config.check_config(state["midi_config"])
     return state
 
 

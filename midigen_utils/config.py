@@ -4,6 +4,7 @@ import math
 import os
 import random
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 # Torch reads this when it is first imported: on a Mac, an operator without a
@@ -49,6 +50,27 @@ def find_data(name):
     if shared and (Path(shared) / name).is_dir():
         return Path(shared) / name
     return MIDI_DATA / name
+
+
+@contextmanager
+def written_whole(path):
+    """Write a file whole or not at all: beside its place first, then renamed.
+
+    Args:
+        path: where the file goes; its folder is made.
+
+    Yields:
+        `Path` of a temporary file to write. It takes the place of `path` when the block
+        ends well, and is removed when it does not.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def check_config(config):
@@ -122,11 +144,10 @@ def pick_device(name=None):
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name is None:
         name = next(device for device, there in available.items() if there)
-    device = torch.device(name)
-    if not available.get(device.type, False):
+    if not available.get(name, False):
         here = ", ".join(device for device, there in available.items() if there)
-        raise ValueError(f"no {name} device on this machine; there is: {here}")
-    return device
+        raise ValueError(f"no device {name!r} on this machine; there is: {here}")
+    return torch.device(name)
 
 
 def autocast(device):

@@ -129,7 +129,7 @@ def load_maestro(folder=None, name="maestro"):
             "or set MIDIGEN_DATA to the folder that holds maestro-v3.0.0"
         )
     pieces, skipped = [], []
-    with open(table, encoding="utf-8", newline="") as file:
+    with open(table, encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         missing = [column for column in COLUMNS if column not in (rows.fieldnames or [])]
         if missing:
@@ -158,7 +158,8 @@ def load_folder(folder, all_instruments=False):
 
     About 80/10/10 of the files are train, validation and test, decided by a hash of
     each file's notes: copies of a piece land in one split, and a file keeps its split
-    when others are added. From three different pieces on, no split is empty.
+    when others are added (but for the few that fill a split that would be empty: from
+    three different pieces on, none is).
 
     Notebook: A4_your_own_music
 
@@ -186,10 +187,11 @@ def load_folder(folder, all_instruments=False):
     if not hashes:
         raise ValueError(f"{folder}: no usable MIDI file" + (f"; {skipped[0][1]}" if skipped else " (.mid, .midi)"))
     split_of = {value: _split_by_hash(value) for value in sorted(set(hashes.values()))}
-    for split in ("validation", "test"):
-        train = [value for value, name in split_of.items() if name == "train"]
-        if split not in split_of.values() and len(train) > 1:
-            split_of[train[0]] = split
+    for empty in (split for split in SPLITS if split not in split_of.values()):
+        largest = max(SPLITS, key=list(split_of.values()).count)
+        spare = [value for value, split in split_of.items() if split == largest]
+        if len(spare) > 1 or empty == "train":
+            split_of[spare[0]] = empty
     pieces = [Piece(path, split_of[value], title=path.stem) for path, value in hashes.items()]
     return Corpus(folder.resolve().name, folder, tuple(pieces), tuple(skipped), all_instruments)
 
@@ -202,7 +204,7 @@ def _split_by_hash(value):
 def _metadata_file(folder):
     """The CSV of a folder in MAESTRO's layout, or `None`."""
     for path in sorted(folder.glob("*.csv")):
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
             if "midi_filename" in file.readline():
                 return path
     return None

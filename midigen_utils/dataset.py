@@ -90,6 +90,8 @@ class Batches:
     """
 
     def __init__(self, dataset, batch_size=BATCH_SIZE, shuffle=True, seed=0, device="cpu", transpose=0):
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; use 1 or more windows")
         if not 0 <= transpose < dataset.frames.shape[1]:
             raise ValueError(f"transpose is {transpose}; use semitones, 0 to {dataset.frames.shape[1] - 1}")
         if len(dataset) == 0:

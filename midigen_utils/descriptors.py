@@ -7,7 +7,6 @@ nothing to measure, as in silence, they are NaN.
 
 import json
 import math
-import os
 import re
 from pathlib import Path
 
@@ -342,8 +341,6 @@ def write_statistics(paths_by_split, output_path=None):
     cut_by_asap = any("--excerpt" in str(path) for paths in paths_by_split.values() for path in paths)
     statistics = corpus_statistics(paths_by_split, ASAP_SOURCE if cut_by_asap else MAESTRO_SOURCE, MAESTRO_LICENCE)
     text = re.sub(r"\[[^\]]*\]", lambda numbers: " ".join(numbers[0].split()), json.dumps(statistics, indent=1))
-    output_path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output_path.with_name(f".{output_path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
-    os.replace(temporary, output_path)
+    with settings.written_whole(output_path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
     return statistics

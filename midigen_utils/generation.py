@@ -53,6 +53,8 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, random_
         for t in tqdm(range(num_frames), "generating", unit="frame", disable=num_frames < 2000, leave=False):
             logits, hidden = model(x, hidden)
             probability = torch.sigmoid(logits[:, -1].float() / temperature).cpu()
+            if t == 0 and not torch.isfinite(probability).all():
+                raise ValueError("the model predicts NaN: its training diverged; train it again or load another")
             generated[:, t] = torch.bernoulli(probability, generator=generator)
             x = generated[:, t : t + 1].to(device)
     model.train(was_training)

@@ -85,7 +85,7 @@ class MusicLSTM(nn.Module):
             shape = (self.config["num_layers"], x.shape[0], self.feature_size)
             hidden = (x.new_zeros(shape), x.new_zeros(shape))
         x, h_next, c_next = x[:, 0], [], []
-        for (w_x, w_h, b_x, b_h), h, c in zip(self.lstm.all_weights, *hidden, strict=True):
+        for (w_x, w_h, b_x, b_h), h, c in zip(self.lstm.all_weights, *hidden):
             gates = F.linear(x, w_x, b_x) + F.linear(h, w_h, b_h)  # (B, 4 * hidden_size)
             take, keep, new, show = gates.chunk(4, dim=1)  # (B, hidden_size) each
             c = torch.sigmoid(keep) * c + torch.sigmoid(take) * torch.tanh(new)

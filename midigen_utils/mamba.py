@@ -132,9 +132,7 @@ class MusicMamba(nn.Module):
                 pieces.append(piece)
             features.append(torch.cat(pieces, dim=1))
             states.append(state)
-        hidden = tuple(
-            tuple(torch.cat(parts) for parts in zip(*layer, strict=True)) for layer in zip(*states, strict=True)
-        )
+        hidden = tuple(tuple(torch.cat(parts) for parts in zip(*layer)) for layer in zip(*states, strict=True))
         return torch.cat(features), hidden
 
     def _tile(self, x, hidden):
@@ -142,7 +140,7 @@ class MusicMamba(nn.Module):
         one_frame = x.shape[1] == 1 and hidden is not None
         stream = self.embed(x[:, 0] if one_frame else x).to(self.embed.weight.dtype)  # (B, T, d) or (B, d)
         states = []
-        for layer, state in zip(self.layers, hidden or [(None, None)] * len(self.layers), strict=True):
+        for layer, state in zip(self.layers, hidden or [(None, None)] * len(self.layers)):
             change, state = layer(stream, state)
             stream = stream + F.dropout(change, self.config["dropout"]) if self.training else stream + change
             states.append(state)

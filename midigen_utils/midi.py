@@ -1,13 +1,13 @@
 """Notes and pedal out of MIDI files, and notes into them."""
 
-import os
 import struct
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pretty_midi
 import symusic
+
+from .config import written_whole
 
 PIANO_PROGRAMS = range(8)  # General MIDI: acoustic grand to clavinet
 SUSTAIN_PEDAL = 64  # controller number; a value of 64 or more is "down"
@@ -95,14 +95,8 @@ def write_midi(notes, output_path, duration, ticks_per_beat=480):
     piano.control_changes = [pretty_midi.ControlChange(SUSTAIN_PEDAL, 0, duration)]
     midi.instruments.append(piano)
     midi.text_events.append(pretty_midi.Text("end", duration))  # pretty_midi forgets the pedal of an empty track
-    output_path = Path(output_path)
-    output_path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output_path.with_name(f".{output_path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(output_path) as temporary:
         midi.write(str(temporary))
-        os.replace(temporary, output_path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return midi
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .config import check_config
-from .midi import Notes, read_notes, read_pedal, read_with_duration, write_midi  # noqa: F401
+from .midi import Notes, read_with_duration, write_midi
 
 MAX_CELLS = 2**25  # 6 hours of 88 keys at 16 frames/s: a longer roll is a corrupt file
 BLOCK = 2**20  # cells drawn at once: a small file of long notes must not ask for gigabytes

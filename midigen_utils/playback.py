@@ -3,7 +3,7 @@
 Our piano adds decaying sine waves. A struck string rings in partials a little sharper
 than the multiples of its lowest (stiffness), high partials die first, high keys die
 sooner, and a hard blow makes the high partials louder. The player in the browser
-(`player.html`) computes the same piano from the same constants.
+(`browser.html`) computes the same piano from the same constants.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pretty_midi
 
-from .config import MIDI_CONFIG
+from .config import MIDI_CONFIG, written_whole
 from .midi import Notes, read_notes
 from .piano_roll import roll_to_notes
 
@@ -113,19 +113,12 @@ def write_wav(samples, path, sample_rate=SAMPLE_RATE):
     Returns:
         `Path` that was written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with wave.open(str(temporary), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(sample_rate)
-            file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    with written_whole(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return Path(path)
 
 
 def fluidsynth_missing():

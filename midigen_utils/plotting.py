@@ -92,7 +92,7 @@ def plot_two_rolls(first, second, config=MIDI_CONFIG, titles=("", ""), seed_fram
     fig, ax = _axes(ax, rows=2, height=5, sharex=True)
     ranges = [_octaves(np.asarray(roll), config) for roll in (first, second)]
     pitch_range = min(low for low, _ in ranges), max(high for _, high in ranges)
-    for axes, roll, title in zip(ax, (first, second), titles, strict=True):
+    for axes, roll, title in zip(ax, (first, second), titles):
         plot_piano_roll(roll, config, axes, seed_frames, title, pitch_range)
     ax[0].set_xlim(0, max(len(first), len(second)) / config["fs"])
     ax[0].set_xlabel("")

@@ -71,7 +71,7 @@ def scan_loop(x, dt, A, B, C, h=None):
     """
     h = _start(x, A, h)
     y = []
-    for x_t, dt_t, B_t, C_t in zip(x.unbind(1), dt.unbind(1), B.unbind(1), C.unbind(1), strict=True):
+    for x_t, dt_t, B_t, C_t in zip(x.unbind(1), dt.unbind(1), B.unbind(1), C.unbind(1)):
         y_t, h = scan_step(x_t, dt_t, A, B_t, C_t, h)
         y.append(y_t)
     return torch.stack(y, dim=1), h
@@ -161,7 +161,7 @@ class _SlabScan(torch.autograd.Function):
                 a, s = _fill(decay, states, start, dt[b, t], A, B[b, t], inflow[b, t])
                 g = grads[: a.shape[0], : a.shape[1]]
                 torch.mul(C[b, t].unsqueeze(3), y_grad[b, t].unsqueeze(2), out=g)
-                for decay_t, grad_t in zip(reversed(a.unbind(1)), reversed(g.unbind(1)), strict=True):
+                for decay_t, grad_t in zip(reversed(a.unbind(1)), reversed(g.unbind(1))):
                     grad_t += carry
                     carry = decay_t.mul_(grad_t)  # (rows, N, D)
                 C_grad[b, t] = (y_grad[b, t].unsqueeze(2) @ s.transpose(2, 3)).squeeze(2)
@@ -183,7 +183,7 @@ def _fill(decay, states, h, dt, A, B, inflow):
     decay, states = decay[:rows, :steps], states[:rows, :steps]
     torch.mul((dt * LOG2_E).unsqueeze(2), A, out=decay).exp2_()
     torch.mul(B.unsqueeze(3), inflow.unsqueeze(2), out=states)
-    for decay_t, state_t in zip(decay.unbind(1), states.unbind(1), strict=True):
+    for decay_t, state_t in zip(decay.unbind(1), states.unbind(1)):
         h = state_t.addcmul_(decay_t, h)
     return decay, states
 
@@ -268,7 +268,7 @@ def ssd_scan(x, dt, A, B, C, h=None, chunk=64):
             since_start = exponent.cumsum(3).exp().unsqueeze(4)  # (B, K, H, Q, 1)
             h = torch.zeros_like(added[:, 0]) if h is None else h
             starts = []
-            for kept, new in zip(since_start[..., -1:, :].unbind(1), added.unbind(1), strict=True):
+            for kept, new in zip(since_start[..., -1:, :].unbind(1), added.unbind(1)):
                 starts.append(h)
                 h = kept * h + new  # (B, H, N, P)
             y = y + (C @ torch.stack(starts, dim=1)) * since_start

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 import signal
 import threading
 import time
@@ -58,7 +57,8 @@ def fit(
         transpose: move each window by up to so many semitones up or down, at random; default 0.
         seed: of the order of the windows and of torch's random numbers.
         patience: stop after so many epochs without a better validation loss; `None` never does.
-        resume: go on from `last_model.pt`: gives exactly the run that was not interrupted.
+        resume: go on from `last_model.pt` with the same settings and data (only `learning_rate`, `epochs` and
+            `patience` may be others): gives exactly the run that was not interrupted.
         folder: where to write, default `midi_data/`.
         device: `torch.device`, default `pick_device()`.
         midi_config: the `MIDI_CONFIG` of the rolls, kept in the checkpoint.
@@ -70,10 +70,13 @@ def fit(
     Raises:
         FileNotFoundError: nothing to resume.
         RuntimeError: the loss is no longer a number; says what to try.
-        ValueError: no training window or validation frame, or a checkpoint of another model.
+        ValueError: no training window or validation frame, or a checkpoint of another model or run.
     """
+    for split in ("train", "validation"):
+        if len(rolls[split]) == 0:
+            raise ValueError(f"the {split} split has no piece; training needs one in train and one in validation")
     folder = Path(folder) if folder else config.MIDI_DATA
-    device = device or config.pick_device()
+    device = torch.device(device) if device else config.pick_device()
     model.to(device)
     dataset = SequenceDataset(rolls["train"], sequence_length, stride)
     batches = Batches(dataset, batch_size, seed=seed, device=device, transpose=transpose)
@@ -81,15 +84,23 @@ def fit(
     loss_function = nn.BCEWithLogitsLoss()
     scaler = torch.amp.GradScaler(device.type, enabled=config.autocast(device).fast_dtype == torch.float16)
     history, epoch, step, total = [], 0, 0, 0.0
+    settings = {
+        "seed": seed,
+        "batch_size": batch_size,
+        "sequence_length": sequence_length,
+        "stride": stride,
+        "transpose": transpose,
+        "windows": len(dataset),
+    }
     if resume:
         state = load_checkpoint(folder / "last_model.pt")
-        _restore(model, optimizer, scaler, state)
+        _restore(model, optimizer, scaler, state, settings, learning_rate)
         history, epoch, step, total = state["history"], state["epoch"] + 1, state["step"], state["total"]
     else:
         config.seed_everything(seed)
 
     def save(name, epoch, step=0, total=0.0):
-        state = _run_state(scaler, history, step, total, seed, midi_config)
+        state = _run_state(scaler, history, step, total, settings, midi_config)
         val_loss = history[-1]["val_loss"] if history else math.inf
         save_checkpoint(folder / name, model, optimizer, epoch, val_loss, **state)
 
@@ -118,9 +129,13 @@ def fit(
                 if pressed:
                     progress.close()
                     save("last_model.pt", epoch - 1, step, total)
-                    print(f"Interrupted in epoch {epoch + 1}, step {step}; saved. To go on: fit(..., resume=True).")
+                    print(
+                        f"Interrupted in epoch {epoch + 1}, step {step}. Saved: resume=True (--resume) goes on from here."
+                    )
                     raise KeyboardInterrupt
         val_loss = evaluate(model, rolls["validation"], device)["nll"]
+        if not math.isfinite(val_loss):
+            raise RuntimeError(_not_a_number(epoch, step, learning_rate))
         seconds = time.perf_counter() - started
         history.append(
             {"epoch": epoch, "train_loss": total / len(dataset), "val_loss": val_loss, "seconds": round(seconds, 2)}
@@ -205,20 +220,21 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
     Raises:
         ValueError: no piece of two frames or more.
     """
-    device = device or torch.device("cpu")
+    device = torch.device(device or "cpu")
     was_training = model.training
     model.to(device).eval()
     scores = FrameScores()
-    pieces = sorted((torch.from_numpy(rolls[i] > 0) for i in range(len(rolls)) if len(rolls[i]) > 1), key=len)
-    for first in range(0, len(pieces), batch_size):
-        group = pieces[first : first + batch_size]  # of similar lengths, so there is little padding
+    lengths = rolls.lengths if hasattr(rolls, "lengths") else [len(roll) for roll in rolls]
+    order = [i for i in sorted(range(len(lengths)), key=lambda i: lengths[i]) if lengths[i] > 1]
+    for first in range(0, len(order), batch_size):  # of similar lengths, so there is little padding
+        group = [torch.from_numpy(rolls[i] > 0) for i in order[first : first + batch_size]]
         frames = nn.utils.rnn.pad_sequence(group, batch_first=True)  # (B, T, P) bool
-        lengths = torch.tensor([len(piece) for piece in group])[:, None]
+        ends = torch.tensor([len(piece) for piece in group])[:, None]
         hidden = None
         for t in range(0, frames.shape[1] - 1, chunk):
             window = frames[:, t : t + chunk + 1].to(device).float()
             x, y = window[:, :-1], window[:, 1:]
-            valid = torch.arange(t + 1, t + 1 + y.shape[1]) < lengths
+            valid = torch.arange(t + 1, t + 1 + y.shape[1]) < ends
             logits, hidden = model(x, hidden)
             scores.add(logits, x, y, valid.to(device))
     model.train(was_training)
@@ -227,27 +243,36 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
     return scores.result(threshold)
 
 
-def _restore(model, optimizer, scaler, state):
+def _restore(model, optimizer, scaler, state, settings, learning_rate):
     if state.get("model") != type(model).__name__ or state.get("model_config") != model.config:
         raise ValueError(
             f"cannot resume: the checkpoint is of {state.get('model')}{state.get('model_config')}, "
             f"the model is {type(model).__name__}{model.config}"
         )
+    if "settings" not in state:
+        raise ValueError("cannot resume: the checkpoint holds a model, but not where its training stopped")
+    other = [
+        f"{name} was {old}, now {settings[name]}" for name, old in state["settings"].items() if old != settings[name]
+    ]
+    if other:
+        raise ValueError(f"cannot resume with other settings or data ({'; '.join(other)}): use those of before")
     model.load_state_dict(state["model_state_dict"])
     optimizer.load_state_dict(state["optimizer_state_dict"])
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate  # the one thing that may change
     scaler.load_state_dict(state["scaler_state_dict"])
     torch.set_rng_state(state["rng_state"])
     if torch.cuda.is_available() and state["cuda_rng_state"]:
         torch.cuda.set_rng_state_all(state["cuda_rng_state"])
 
 
-def _run_state(scaler, history, step, total, seed, midi_config):
+def _run_state(scaler, history, step, total, settings, midi_config):
     """What a resumed run needs beside the weights: random numbers and place in the epoch."""
     return {
         "history": history,
         "step": step,
         "total": total,
-        "seed": seed,
+        "settings": settings,
         "midi_config": dict(midi_config),
         "scaler_state_dict": scaler.state_dict(),
         "rng_state": torch.get_rng_state(),
@@ -266,14 +291,12 @@ def _not_a_number(epoch, step, learning_rate):
     return (
         f"the loss is NaN or infinite in epoch {epoch + 1}, step {step + 1}: training has diverged. Try a lower "
         f"learning rate (it is {learning_rate:g}), check that the rolls hold no NaN, and that the loss is computed "
-        "from logits. last_model.pt holds the weights of the epoch before."
+        "from logits. The weights of the epoch before, if there was one, are in last_model.pt."
     )
 
 
 def _write_history(path, history):
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
+    with config.written_whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, history[0].keys())
         writer.writeheader()
         writer.writerows(history)
-    os.replace(temporary, path)

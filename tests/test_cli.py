@@ -56,6 +56,26 @@ def test_errors_are_one_line_without_a_traceback(midi_data, capsys):
     assert __main__.main(["data", "--corpus", "no/such/folder"]) == 1
 
 
+def test_too_few_pieces_to_train_on_is_said_before_training(tmp_path, midi_data, small_models, capsys):
+    write_tune(tmp_path / "one" / "piece.mid")
+    assert __main__.main(["train", "--corpus", str(tmp_path / "one"), "--model", "lstm"]) == 1
+    assert "validation split is empty" in capsys.readouterr().err
+
+
+def test_the_demo_walks_the_whole_road(midi_data, tunes, monkeypatch, capsys):
+    """On a folder of tunes and with a small model: the real thing takes minutes."""
+    from midigen_utils import corpus, mamba
+
+    small = mamba.MusicMamba
+    monkeypatch.setattr(mamba, "MusicMamba", lambda: small(d_model=32, n_layers=1))
+    monkeypatch.setattr(corpus, "build_bach", lambda: tunes)
+    monkeypatch.setattr(corpus, "load_maestro", lambda folder, name: corpus.load_folder(folder))
+    assert __main__.main(["demo"]) == 0
+    assert {path.suffix for path in (midi_data / "generated").iterdir()} == {".mid", ".wav", ".png", ".html"}
+    said = capsys.readouterr().out
+    assert all(words in said for words in ("1 of 4", "4 of 4", "make lab", "make data"))
+
+
 def test_doctor_names_versions_device_sound_and_disk(midi_data, capsys):
     assert __main__.main(["doctor"]) == 0
     report = capsys.readouterr().out

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import write_events, write_tune
 
+from midigen_utils import __main__, corpus
 from midigen_utils.cache import load_piano_rolls
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.corpus import COLUMNS, SPLITS, load_corpus, load_folder, load_maestro
@@ -72,7 +73,7 @@ def test_real_maestro_has_its_official_splits_and_no_performance_in_two(maestro_
     paths = [p.path for p in corpus.pieces]
     assert len(set(paths)) == len(paths)
     assert all(p.path.is_file() and p.duration > 0 and 2004 <= p.year <= 2018 for p in corpus.pieces)
-    assert not titles["train"] & titles["test"]
+    assert not titles["train"] & titles["test"] and not titles["validation"] & (titles["train"] | titles["test"])
 
 
 def test_copies_of_a_piece_land_in_one_split_whatever_they_are_called(tunes):
@@ -96,10 +97,19 @@ def test_a_file_keeps_its_split_when_others_are_added(tunes):
     assert len(after) == 32
 
 
-def test_three_pieces_fill_three_splits(tmp_path):
+@pytest.mark.parametrize("by_hash", [(s, t, u) for s in SPLITS for t in SPLITS for u in SPLITS])
+def test_three_pieces_fill_three_splits_whatever_their_hashes(tmp_path, monkeypatch, by_hash):
     for i in range(3):
-        write_tune(tmp_path / "t" / f"{i}.mid", seed=i)
+        write_tune(tmp_path / "t" / f"{i}.mid", seed=i, seconds=1)
+    splits = iter(by_hash)
+    monkeypatch.setattr(corpus, "_split_by_hash", lambda value: next(splits))
     assert sorted(p.split for p in load_folder(tmp_path / "t").pieces) == sorted(SPLITS)
+
+
+def test_a_lone_piece_is_for_training(tmp_path):
+    for i in range(12):
+        write_tune(tmp_path / str(i) / "only.mid", seed=i, seconds=1)
+        assert [p.split for p in load_folder(tmp_path / str(i)).pieces] == ["train"]
 
 
 @pytest.fixture
@@ -126,6 +136,15 @@ def test_bad_files_are_named_with_a_reason_and_the_good_ones_are_built(zoo, midi
     lengths = {p.path.name: len(rolls[s][i]) for s in SPLITS for i, p in enumerate(rolls[s].pieces)}
     assert lengths["three hours.mid"] == 960
     assert lengths["partly low.mid"] == 80
+
+
+def test_the_command_names_each_bad_file_once_and_its_exit_code_says_so(zoo, midi_data, capsys):
+    folder, bad = zoo
+    assert __main__.main(["data", "--corpus", str(folder)]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    left_out = [line for line in errors if line.startswith("left out: ")]
+    assert len(left_out) == len(bad)
+    assert all(any(name in line for line in left_out) for name in bad)
 
 
 def test_all_instruments_takes_the_violin_but_not_the_drums(zoo, midi_data):

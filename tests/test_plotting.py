@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from midigen_utils import plotting
+from midigen_utils.browser import player, save_page
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.midi import Notes
-from midigen_utils.player import player, save_page
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +158,7 @@ def test_live_loss_is_quiet_outside_a_notebook(capsys):
 
 def test_import_is_light():
     code = (
-        "import sys, midigen_utils.plotting, midigen_utils.player;"
+        "import sys, midigen_utils.plotting, midigen_utils.browser;"
         "print([m for m in ('torch', 'matplotlib', 'IPython') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

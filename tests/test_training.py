@@ -86,6 +86,45 @@ def test_resumed_in_the_middle_of_an_epoch_is_the_run_that_was_not_interrupted(
     assert [r["train_loss"] for r in history] == pytest.approx([r["train_loss"] for r in expected])
 
 
+def test_resuming_with_other_settings_or_data_is_refused_by_name(toy_rolls, tmp_path):
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
+    for change, name in (({"seed": 1}, "seed"), ({"batch_size": 4}, "batch_size"), ({"transpose": 2}, "transpose")):
+        with pytest.raises(ValueError, match=f"cannot resume with other settings.*{name} was"):
+            quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=2, resume=True, **change)
+    fewer = {**toy_rolls, "train": toy_rolls["train"][:2]}
+    with pytest.raises(ValueError, match="windows was"):
+        quick(MusicLSTM(hidden_size=8), fewer, tmp_path, epochs=2, resume=True)
+
+
+def test_a_resumed_run_takes_a_new_learning_rate(toy_rolls, tmp_path):
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
+    before = load_checkpoint(tmp_path / "last_model.pt")["model_state_dict"]
+    model = MusicLSTM(hidden_size=8)
+    quick(model, toy_rolls, tmp_path, epochs=2, resume=True, learning_rate=0.0)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_transposed_training_resumes_exactly(toy_rolls, tmp_path):
+    whole, resumed = MusicLSTM(hidden_size=8), MusicLSTM(hidden_size=8)
+    resumed.load_state_dict(whole.state_dict())
+    quick(whole, toy_rolls, tmp_path / "whole", transpose=3)
+    quick(resumed, toy_rolls, tmp_path / "parts", transpose=3, epochs=1)
+    quick(resumed, toy_rolls, tmp_path / "parts", transpose=3, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_an_empty_split_is_named_before_any_training(toy_rolls, tmp_path):
+    with pytest.raises(ValueError, match="validation split has no piece"):
+        quick(MusicLSTM(hidden_size=8), {**toy_rolls, "validation": []}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_epoch_sees_the_history_grow(toy_rolls, tmp_path):
+    seen = []
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, on_epoch=lambda history: seen.append(len(history)))
+    assert seen == [1, 2]
+
+
 def test_best_epoch_is_kept_and_history_is_written(new_model, toy_rolls, tmp_path):
     history = quick(new_model(), toy_rolls, tmp_path, epochs=3)
     best = min(history, key=lambda row: row["val_loss"])

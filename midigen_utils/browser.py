@@ -1,6 +1,6 @@
 """The player: a piano roll that a browser draws and plays, in one piece of HTML without network.
 
-The HTML holds a list of notes and a small piano (`player.html`), so a minute of
+The HTML holds a list of notes and a small piano (`browser.html`), so a minute of
 music takes some 30 KB, where its samples would take 3.5 MB.
 """
 
@@ -8,14 +8,13 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
 import unicodedata
 from pathlib import Path
 
 import numpy as np
 
-from .config import MIDI_CONFIG
+from .config import MIDI_CONFIG, written_whole
 from .piano_roll import notes_to_roll
 from .playback import PEAK, PIANO, SAMPLE_RATE, TAIL, as_notes
 from .plotting import bare_figure, figure_png, plot_piano_roll
@@ -138,7 +137,7 @@ def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
         "MUSIC": music_json,
         "PIANO": json.dumps(PIANO, separators=(",", ":")),
     }
-    template = (Path(__file__).parent / "player.html").read_text(encoding="utf-8")
+    template = (Path(__file__).parent / "browser.html").read_text(encoding="utf-8")
     filled = re.sub(r"\{\{([A-Z_]+)\}\}", lambda match: values[match[1]], template)
     return Player(filled, title, f"{title!r}, {seconds:.1f} s, {len(notes.start)} notes")
 
@@ -160,15 +159,9 @@ def save_page(path, players, title=""):
     Returns:
         `Path` that was written.
     """
-    path = Path(path)
     title = html.escape(title or "midigen")
     heading = f"<h1>{title}</h1>\n" if len(players) > 1 else ""
     page = PAGE.format(title=title, body=heading + "\n".join(player.html for player in players))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return Path(path)
