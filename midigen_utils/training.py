@@ -129,9 +129,7 @@ def fit(
                 if pressed:
                     progress.close()
                     save("last_model.pt", epoch - 1, step, total)
-                    print(
-                        f"Interrupted in epoch {epoch + 1}, step {step}. Saved: resume=True (--resume) goes on from here."
-                    )
+                    print(f"Interrupted in epoch {epoch + 1}, step {step}. Saved: resume=True (--resume) goes on here.")
                     raise KeyboardInterrupt
         val_loss = evaluate(model, rolls["validation"], device)["nll"]
         if not math.isfinite(val_loss):
