@@ -92,7 +92,7 @@ def generate(options):
     if options.seed == "random":
         seed, title = generate_random_seed(options.random_seed)[:frames], "A random seed"
     elif options.seed == "corpus":
-        seed, title = _held_out_piece(*_load(options, midi_config), options.piece)
+        seed, title = _held_out_piece(_load(options, midi_config)[0], options.piece)
         seed = seed[:frames]
     else:
         from .piano_roll import midi_to_piano_roll
@@ -142,7 +142,7 @@ def demo(options):
     from .training import fit
 
     print("1 of 4  The corpus: Bach's chorales, from the scores that come with music21.")
-    rolls, corpus = _load(options, MIDI_CONFIG)
+    rolls, _ = _load(options, MIDI_CONFIG)
     print("2 of 4  Training a MusicMamba to predict the next sixteenth of a second: one epoch.")
     baseline = score(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     print(f"        To beat: {baseline:.2f} nats per frame, by a table of how often each key stays or goes down.")
@@ -150,7 +150,7 @@ def demo(options):
     folder = config.MIDI_DATA / "demo"
     fit(MusicMamba(), rolls, epochs=1, batch_size=32, folder=folder)
     print("3 of 4  Composing 30 s from the first 4 s of a chorale that it has never seen.")
-    seed, title = _held_out_piece(rolls, corpus, 0)
+    seed, title = _held_out_piece(rolls, 0)
     model = load_model(folder / "best_model.pt", config.pick_device())
     roll = generate_music(model, seed[:SEQUENCE_LENGTH], 30 * MIDI_CONFIG["fs"], temperature=0.8, random_seed=0)
     print("4 of 4  Writing it as MIDI, sound, picture and page.")
@@ -206,11 +206,11 @@ def write_music(roll, midi_config, stem, title, seed_frames=0):
         print(f"  {stem}.{ending}  {what}")
 
 
-def _held_out_piece(rolls, corpus, number):
+def _held_out_piece(rolls, number):
     """The roll and title of a piece of the test split."""
     if not 0 <= number < len(rolls["test"]):
         raise ValueError(f"--piece {number}: the test split has pieces 0 to {len(rolls['test']) - 1}")
-    piece = corpus.split("test")[number]
+    piece = rolls["test"].pieces[number]  # not the corpus's: --limit leaves some out
     return rolls["test"][number], f"{piece.composer}: {piece.title}".strip(": ")
 
 

@@ -246,7 +246,7 @@ def same_tune(a, b):
 
 def _steps(pitches):
     """Semitones from each note to the next, where it moves."""
-    return tuple(b - a for a, b in zip(pitches, pitches[1:], strict=False) if a != b)
+    return tuple(b - a for a, b in zip(pitches, pitches[1:]) if a != b)
 
 
 def write_list():

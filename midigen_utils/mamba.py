@@ -132,7 +132,7 @@ class MusicMamba(nn.Module):
                 pieces.append(piece)
             features.append(torch.cat(pieces, dim=1))
             states.append(state)
-        hidden = tuple(tuple(torch.cat(parts) for parts in zip(*layer)) for layer in zip(*states, strict=True))
+        hidden = tuple(tuple(torch.cat(parts) for parts in zip(*layer)) for layer in zip(*states))
         return torch.cat(features), hidden
 
     def _tile(self, x, hidden):

@@ -76,6 +76,21 @@ def test_the_demo_walks_the_whole_road(midi_data, tunes, monkeypatch, capsys):
     assert all(words in said for words in ("1 of 4", "4 of 4", "make lab", "make data"))
 
 
+def test_the_title_of_a_held_out_seed_is_that_of_its_roll_under_a_limit(tunes, midi_data):
+    from midigen_utils.cache import load_piano_rolls
+    from midigen_utils.corpus import load_folder
+    from midigen_utils.piano_roll import midi_to_piano_roll
+
+    for i in range(100, 140):
+        write_tune(tunes / f"more {i}.mid", seed=i)
+    rolls, corpus = load_piano_rolls(load_folder(tunes), limit=20)
+    assert len(rolls["test"]) < len(corpus.split("test"))
+    titles = {piece.title: piece.path for piece in corpus.pieces}
+    for number in range(len(rolls["test"])):
+        roll, title = __main__._held_out_piece(rolls, number)
+        assert np.array_equal(roll, midi_to_piano_roll(titles[title], MIDI_CONFIG))
+
+
 def test_doctor_names_versions_device_sound_and_disk(midi_data, capsys):
     assert __main__.main(["doctor"]) == 0
     report = capsys.readouterr().out
