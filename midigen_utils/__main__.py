@@ -52,10 +52,12 @@ def train(options):
     midi_config = _midi_config(options)
     rolls, _ = _load(options, midi_config)
     config.seed_everything(options.seed)
-    model = checkpoints.MODELS[MODEL_NAMES[options.model]]()
+    model = checkpoints.MODELS[MODEL_NAMES[options.model]](head=options.head)
     device = config.pick_device(options.device)
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"{type(model).__name__}, {parameters:,} parameters, on {device.type}; {len(rolls['train'])} pieces")
+    print(
+        f"{type(model).__name__}, head {options.head}, {parameters:,} parameters, on {device.type}; {len(rolls['train'])} pieces"
+    )
     _need_pieces(rolls, "train", "validation")
     baseline = training.evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     print(f"to beat: per-key Markov-1, validation {baseline:.3f} nats per frame")
@@ -260,6 +262,7 @@ def _parser():
     sub = corpus_verb(train)
     sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
     sub.add_argument("--model", choices=MODEL_NAMES, default="mamba")
+    sub.add_argument("--head", choices=("keys", "chords"), default="keys", help="what a frame is (default keys)")
     number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
     number(sub, "batch-size", int, BATCH_SIZE, "windows of a step")
     number(sub, "learning-rate", float, LEARNING_RATE, "of AdamW")

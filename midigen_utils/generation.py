@@ -5,16 +5,18 @@ import torch
 from tqdm.auto import tqdm
 
 from .config import NUM_PITCHES, SEQUENCE_LENGTH
+from .stepping import linear, stepper
 
 DEFAULT_VELOCITY = 0.6  # of new notes after a silent seed
 
 
-def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, random_seed=None):
+def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=None, random_seed=None):
     """Continue a piano roll.
 
     The model reads the seed in one call, then one frame at a time, so a frame costs the
-    same however long the piece grows. Each key is drawn by itself with the probability
-    `sigmoid(logit / temperature)`. New notes have the seed's mean velocity.
+    same however long the piece grows. With the head `"keys"` each key is drawn by itself with the
+    probability `sigmoid(logit / temperature)`; with `"chords"` the frame is drawn as a whole
+    (`ChordHead.sample`). New notes have the seed's mean velocity.
 
     Notebook: 05_generation_and_playback
 
@@ -23,6 +25,7 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, random_
         seed_sequence: `(S, 88)` floats in [0, 1], S frames to continue, or `(B, S, 88)` for B pieces at once.
         num_frames: frames to add, 0 or more; 16 are a second.
         temperature: above 0; below 1 bolder about what is likely, above 1 closer to even odds.
+        head: `"keys"` or `"chords"`; default what the model was trained for.
         random_seed: int for the same music each time (on one machine); default torch's own random numbers.
 
     Returns:
@@ -30,7 +33,8 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, random_
         frames are the seed, unchanged.
 
     Raises:
-        ValueError: a temperature of 0 or less, a seed that is empty, of the wrong shape or with values outside [0, 1].
+        ValueError: a temperature of 0 or less, a seed that is empty, of the wrong shape or with values outside [0, 1],
+            a head that the model has not.
     """
     roll = np.array(seed_sequence, dtype=np.float32)
     seed = roll[None] if roll.ndim == 2 else roll  # (B, S, P)
@@ -40,28 +44,41 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, random_
         raise ValueError("a seed holds velocities in [0, 1]; this one has values outside (or NaN)")
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; use a value above 0, such as 0.8")
+    heads = ["keys"] if getattr(model, "chords", None) is None else ["keys", "chords"]
+    head = head or heads[-1]
+    if head not in heads:
+        raise ValueError(f"head is {head!r}; this model has {' and '.join(map(repr, heads))}")
     if num_frames < 0:
         raise ValueError(f"num_frames is {num_frames}; use 0 or more")
     generator = None if random_seed is None else torch.Generator().manual_seed(random_seed)
     device = next(model.parameters()).device
-    keys_down = torch.from_numpy(seed > 0).float()
-    generated = torch.empty(len(seed), num_frames, NUM_PITCHES)
+    read = getattr(model, "features", model)  # a model without features gives logits
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        x, hidden = keys_down.to(device), None
-        for t in tqdm(range(num_frames), "generating", unit="frame", disable=num_frames < 2000, leave=False):
-            logits, hidden = model(x, hidden)
-            probability = torch.sigmoid(logits[:, -1].float() / temperature).cpu()
-            if t == 0 and not torch.isfinite(probability).all():
-                raise ValueError("the model predicts NaN: its training diverged; train it again or load another")
-            generated[:, t] = torch.bernoulli(probability, generator=generator)
-            x = generated[:, t : t + 1].to(device)
+        features, hidden = read(torch.from_numpy(seed > 0).float().to(device))
+        features = features[:, -1].float().cpu().numpy()  # (B, feature_size)
+        step, output = stepper(model, hidden), (lambda logits: logits) if read is model else linear(model.output)
+    if not np.isfinite(output(features)).all():
+        raise ValueError("the model predicts NaN: its training diverged; train it again or load another")
+    frames = np.empty((num_frames, len(seed), NUM_PITCHES), dtype=np.float32)
+    if head == "keys":
+        # u < sigmoid(logit / temperature) says the same as logit > temperature * logit(u): ready for all frames.
+        limits = torch.rand(frames.shape, generator=generator).logit_().mul_(temperature).numpy()
+    last = (seed[:, -1] > 0).astype(np.float32)  # (B, P)
+    for t in tqdm(range(num_frames), "generating", unit="frame", disable=num_frames < 2000, leave=False):
+        features = step(last) if t else features
+        if head == "keys":
+            frames[t] = output(features) > limits[t]
+        else:
+            known = torch.from_numpy(features).to(device), torch.from_numpy(last).to(device)
+            frames[t] = model.chords.sample(*known, temperature, generator).numpy()
+        last = frames[t]
     model.train(was_training)
     sounding = seed > 0
     velocity = seed.sum((1, 2)) / np.maximum(sounding.sum((1, 2)), 1)
     velocity = np.where(velocity > 0, velocity, DEFAULT_VELOCITY)[:, None, None]
-    music = np.concatenate([seed, generated.numpy() * velocity], axis=1).astype(np.float32)
+    music = np.concatenate([seed, frames.transpose(1, 0, 2) * velocity], axis=1).astype(np.float32)
     return music[0] if roll.ndim == 2 else music
 
 

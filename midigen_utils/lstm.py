@@ -1,8 +1,8 @@
 """MusicLSTM: the recurrent baseline. Two LSTM layers and one linear layer, 6.27 million numbers."""
 
-import torch
-import torch.nn.functional as F
 from torch import nn
+
+from .chords import use_head
 
 
 class MusicLSTM(nn.Module):
@@ -15,6 +15,7 @@ class MusicLSTM(nn.Module):
         hidden_size: numbers in the memory of a layer, default 704.
         num_layers: layers, default 2.
         dropout: part of the numbers dropped between layers in training, 0 to 1, default 0.
+        head: `"keys"`, or `"chords"` for a `ChordHead` as well (`chords`), default `"keys"`.
 
     Attributes:
         config: the arguments above as a plain dict; `MusicLSTM(**config)` builds the same model.
@@ -24,7 +25,7 @@ class MusicLSTM(nn.Module):
         Long short-term memory, Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
     """
 
-    def __init__(self, num_pitches=88, hidden_size=704, num_layers=2, dropout=0.0):
+    def __init__(self, num_pitches=88, hidden_size=704, num_layers=2, dropout=0.0, head="keys"):
         super().__init__()
         self.config = {
             "num_pitches": num_pitches,
@@ -35,6 +36,7 @@ class MusicLSTM(nn.Module):
         self.feature_size = hidden_size
         self.lstm = nn.LSTM(num_pitches, hidden_size, num_layers, batch_first=True, dropout=dropout)
         self.output = nn.Linear(hidden_size, num_pitches)
+        use_head(self, head)
         # torch's start is for dense inputs, but of 88 keys some four are down, and a new layer's output is faint. With
         # larger weights 100 steps on MAESTRO (16 windows each) reach 9.6 nats per frame, else 14.1: the marginals.
         for layer in range(num_layers):
@@ -72,27 +74,7 @@ class MusicLSTM(nn.Module):
             ValueError: `x` or `hidden` has another shape.
         """
         self._check(x, hidden)
-        if x.shape[1] == 1 and not torch.is_grad_enabled():
-            return self._step(x, hidden)
         return self.lstm(x, hidden)
-
-    def _step(self, x, hidden):
-        """One frame, gate by gate, with the weights of `self.lstm`.
-
-        Calling `nn.LSTM` once per frame makes the CPU library rearrange all weights every time.
-        """
-        if hidden is None:
-            shape = (self.config["num_layers"], x.shape[0], self.feature_size)
-            hidden = (x.new_zeros(shape), x.new_zeros(shape))
-        x, h_next, c_next = x[:, 0], [], []
-        for (w_x, w_h, b_x, b_h), h, c in zip(self.lstm.all_weights, *hidden):
-            gates = F.linear(x, w_x, b_x) + F.linear(h, w_h, b_h)  # (B, 4 * hidden_size)
-            take, keep, new, show = gates.chunk(4, dim=1)  # (B, hidden_size) each
-            c = torch.sigmoid(keep) * c + torch.sigmoid(take) * torch.tanh(new)
-            x = torch.sigmoid(show) * torch.tanh(c)  # (B, hidden_size): output of this layer, input of the next
-            h_next.append(x)
-            c_next.append(c)
-        return x.unsqueeze(1), (torch.stack(h_next), torch.stack(c_next))
 
     def _check(self, x, hidden):
         if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != self.config["num_pitches"]:

@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .chords import use_head
 from .scan import scan_step, selective_scan, ssd_scan, ssd_step
 
 HEAD_WIDTH = 64  # channels per head of the SSD form
@@ -50,6 +51,7 @@ class MusicMamba(nn.Module):
         ssm: `"s6"`, the scan of Mamba, or `"ssd"`, the faster one of Mamba-2 (expand * d_model must then be a
             multiple of 64).
         dropout: part of each block's output dropped in training, 0 to 1, default 0.
+        head: `"keys"`, or `"chords"` for a `ChordHead` as well (`chords`), default `"keys"`.
 
     Attributes:
         config: the arguments above as a plain dict; `MusicMamba(**config)` builds the same model.
@@ -63,13 +65,21 @@ class MusicMamba(nn.Module):
     """
 
     def __init__(
-        self, num_pitches=88, d_model=256, n_layers=4, d_state=None, d_conv=4, expand=2, ssm="s6", dropout=0.0
+        self,
+        num_pitches=88,
+        d_model=256,
+        n_layers=4,
+        d_state=None,
+        d_conv=4,
+        expand=2,
+        ssm="s6",
+        dropout=0,
+        head="keys",
     ):
         super().__init__()
         if ssm not in ("s6", "ssd"):
             raise ValueError(f"ssm is {ssm!r}; use 's6' or 'ssd'")
-        if d_state is None:
-            d_state = {"s6": 16, "ssd": 64}[ssm]
+        d_state = d_state or {"s6": 16, "ssd": 64}[ssm]
         self.config = dict(num_pitches=num_pitches, d_model=d_model, n_layers=n_layers, d_state=d_state)
         self.config.update(d_conv=d_conv, expand=expand, ssm=ssm, dropout=dropout)
         self.feature_size = d_model
@@ -79,6 +89,7 @@ class MusicMamba(nn.Module):
         self.layers = nn.ModuleList(block(d_model, d_state, d_conv, expand) for _ in range(n_layers))
         self.norm = RMSNorm(d_model)
         self.output = nn.Linear(d_model, num_pitches)
+        use_head(self, head)
 
     def forward(self, x, hidden=None):
         """Logits of the next frame, for every frame.
@@ -187,7 +198,7 @@ class S6Block(nn.Module):
         self.x_proj = nn.Linear(d_inner, sum(self.sizes), bias=False)
         self.dt_proj = nn.Linear(dt_rank, d_inner)
         nn.init.uniform_(self.dt_proj.weight, -(dt_rank**-0.5), dt_rank**-0.5)
-        self.dt_proj.bias = nn.Parameter(initial_dt_bias(d_inner))
+        self.dt_proj.bias = nn.Parameter(_initial_dt_bias(d_inner))
         # State n fades n times as fast as state 1: each channel remembers on several time scales.
         rates = torch.arange(1.0, d_state + 1).unsqueeze(1).expand(-1, d_inner)  # (N, D)
         self.A_log = nn.Parameter(rates.log())
@@ -239,7 +250,7 @@ class SSDBlock(nn.Module):
         self.norm = RMSNorm(d_model)
         self.in_proj = nn.Linear(d_model, sum(self.sizes), bias=False)
         self.conv = CausalConv(d_inner + 2 * d_state, d_conv)
-        self.dt_bias = nn.Parameter(initial_dt_bias(heads))
+        self.dt_bias = nn.Parameter(_initial_dt_bias(heads))
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(heads))
         self.gated_norm = RMSNorm(d_inner)
@@ -332,17 +343,7 @@ class RMSNorm(nn.Module):
         return x * scale * self.weight
 
 
-def initial_dt_bias(count):
-    """Biases that make Δ = softplus(bias) spread evenly over the decades from 0.001 to 0.1.
-
-    Args:
-        count: how many.
-
-    Returns:
-        `(count,)` float32.
-
-    Source:
-        Mamba (arXiv 2312.00752), section 3.6.
-    """
+def _initial_dt_bias(count):
+    """`(count,)` biases that make Δ = softplus(bias) spread evenly over the decades from 0.001 to 0.1 (section 3.6)."""
     dt = torch.exp(torch.empty(count).uniform_(math.log(0.001), math.log(0.1)))
     return dt + torch.log(-torch.expm1(-dt))  # the inverse of softplus

@@ -26,6 +26,32 @@ def frame_nll(logits, target):
     return binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(-1)
 
 
+def predict(model, x, y, hidden=None):
+    """What a model says about frames that are known.
+
+    Notebook: A2_chords
+
+    Args:
+        model: anything with `forward(x, hidden=None) -> (logits, hidden)`; if it has a `ChordHead` as `chords`,
+            that one judges whole frames, and the logits are of each key by itself, learned on the side: no gradient
+            of theirs goes on into the model.
+        x: frames, `(B, T, P)` of 0.0 and 1.0.
+        y: the frame after each, `(B, T, P)` of 0.0 and 1.0.
+        hidden: state before the first frame, default a fresh start.
+
+    Returns:
+        logits: `(B, T, P)`.
+        nll: nats of each frame `y`, `(B, T)`.
+        hidden: state after the last frame.
+    """
+    chords = getattr(model, "chords", None)
+    if chords is None:
+        logits, hidden = model(x, hidden)
+        return logits, frame_nll(logits, y), hidden
+    features, hidden = model.features(x, hidden)
+    return model.output(features.detach()), -chords.log_prob(y, features, x), hidden
+
+
 class FrameScores:
     """Sums up predictions and tells how good they were. Padding never counts.
 
@@ -37,19 +63,21 @@ class FrameScores:
         self.count = torch.zeros(3, dtype=torch.float64)
         self.hits = torch.zeros(2, len(THRESHOLDS) + 1, dtype=torch.float64)  # cells (off, on) by probability
 
-    def add(self, logits, x, y, valid=None):
+    def add(self, logits, x, y, valid=None, nll=None):
         """Count the predictions of some frames.
 
         Args:
-            logits: `(B, T, P)`, the prediction of `y`.
+            logits: `(B, T, P)`, the prediction of each key of `y`.
             x: `(B, T, P)` of 0.0 and 1.0, the frame before each `y`.
             y: `(B, T, P)` of 0.0 and 1.0, the frames to predict.
             valid: `(B, T)` bool, `False` for padding; default all.
+            nll: nats of each frame of `y`, `(B, T)`; default those of independent keys.
         """
         if valid is None:
             valid = torch.ones(y.shape[:2], dtype=torch.bool, device=y.device)
         logits, x, y = logits[valid].float(), x[valid], y[valid]  # (F, P)
-        nll = frame_nll(logits, y).cpu().double()  # sums of many frames need float64, which MPS lacks
+        nll = frame_nll(logits, y) if nll is None else nll[valid]
+        nll = nll.cpu().double()  # sums of many frames need float64, which MPS lacks
         frames = torch.stack([torch.ones_like(y[:, 0]), (x != y).any(-1), (y > x).any(-1)]).cpu().double()  # (3, F)
         self.nll += frames @ nll
         self.count += frames.sum(1)

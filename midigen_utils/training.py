@@ -14,9 +14,10 @@ from tqdm.auto import tqdm
 
 from . import config
 from .checkpoints import load_checkpoint, save_checkpoint
+from .chords import use_head
 from .config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SEQUENCE_LENGTH, STRIDE
 from .dataset import Batches, SequenceDataset
-from .metrics import FrameScores
+from .metrics import FrameScores, predict
 
 WEIGHT_DECAY = 0.01
 
@@ -26,6 +27,7 @@ def fit(
     rolls,
     epochs=NUM_EPOCHS,
     *,
+    head=None,
     sequence_length=SEQUENCE_LENGTH,
     stride=STRIDE,
     batch_size=BATCH_SIZE,
@@ -51,6 +53,8 @@ def fit(
         model: `MusicMamba` or `MusicLSTM`; it is moved to the device.
         rolls: dict with `"train"` and `"validation"`: `RollSplit`s or lists of `(T, P)` arrays.
         epochs: epochs in all, those before a resume included, default 25.
+        head: `"keys"`, 88 independent keys, or `"chords"`, whole frames (`ChordHead`); default what the model has.
+            A model that has another one is given a new one.
         sequence_length, stride: frames of the training windows, default 64 and 16.
         batch_size: windows of a step, default 64.
         learning_rate: of AdamW, default 1e-3.
@@ -75,6 +79,7 @@ def fit(
     for split in ("train", "validation"):
         if len(rolls[split]) == 0:
             raise ValueError(f"the {split} split has no piece; training needs one in train and one in validation")
+    head = use_head(model, head)
     folder = Path(folder) if folder else config.MIDI_DATA
     device = torch.device(device) if device else config.pick_device()
     model.to(device)
@@ -113,8 +118,10 @@ def fit(
         with _ctrl_c_between_steps() as pressed:
             for x, y in progress:  # (B, T, P) each
                 with config.autocast(device):
-                    logits, _ = model(x)
+                    logits, nll, _ = predict(model, x, y)
                     loss = loss_function(logits, y)
+                    if head == "chords":
+                        loss = loss + nll.mean() / x.shape[-1]
                 if not torch.isfinite(loss):
                     raise RuntimeError(_not_a_number(epoch, step, learning_rate))
                 optimizer.zero_grad()
@@ -123,9 +130,9 @@ def fit(
                 nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
                 scaler.step(optimizer)
                 scaler.update()
-                total += loss.item() * len(x) * x.shape[-1]  # the mean over keys to a sum: nats per frame
+                total += nll.mean().item() * len(x)
                 step += 1
-                progress.set_postfix(nats_per_frame=f"{loss.item() * x.shape[-1]:.3f}")
+                progress.set_postfix(nats_per_frame=f"{nll.mean().item():.3f}")
                 if pressed:
                     progress.close()
                     save("last_model.pt", epoch - 1, step, total)
@@ -233,8 +240,8 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
             window = frames[:, t : t + chunk + 1].to(device).float()
             x, y = window[:, :-1], window[:, 1:]
             valid = torch.arange(t + 1, t + 1 + y.shape[1]) < ends
-            logits, hidden = model(x, hidden)
-            scores.add(logits, x, y, valid.to(device))
+            logits, nll, hidden = predict(model, x, y, hidden)
+            scores.add(logits, x, y, valid.to(device), nll)
     model.train(was_training)
     if scores.count[0] == 0:
         raise ValueError("nothing to evaluate: no piece has two frames")

@@ -1,0 +1,167 @@
+"""The chord head: a frame as one decision, spelled from the lowest key to the highest.
+
+88 independent coins cannot know that a chord is one decision: if a C is as likely as a B, they play both at once.
+By the chain rule a frame y has the probability
+
+    p(y | past) = product over keys k of p(y_k | y_j for all j < k, past)
+
+The keys already decided matter only through the notes among them. So one look at the past and at the notes found
+so far gives the coins of all keys up to the next note; only then is another look needed. A frame of n notes takes
+n + 1 looks, and each look is a small network. Nothing is approximated: `log_prob` is exact, and `sample` draws
+from exactly these probabilities.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .config import NUM_PITCHES
+
+HEADS = ("keys", "chords")
+
+
+class ChordHead(nn.Module):
+    """The probability of the next frame as a whole, on top of what a model knows after the frame before.
+
+    Notebook: A2_chords
+
+    Args:
+        feature_size: length D of the model's feature vectors.
+        num_pitches: keys P in a frame, default 88.
+        width: W, numbers in the network that looks, default 256.
+
+    Source:
+        The factorisation is that of NADE (Larochelle and Murray 2011), which RNN-NADE (Boulanger-Lewandowski et al.
+        2012, arXiv 1206.6392) put on top of a recurrent network.
+    """
+
+    def __init__(self, feature_size, num_pitches=NUM_PITCHES, width=256):
+        super().__init__()
+        self.from_features = nn.Linear(feature_size, width)
+        self.from_past = nn.Linear(num_pitches, width, bias=False)
+        self.from_notes = nn.Linear(num_pitches, width, bias=False)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        self.output = nn.Linear(width, num_pitches)
+        for layer in (self.from_past, self.from_notes):  # few keys are down, so their weights are larger
+            nn.init.normal_(layer.weight, std=0.3)
+        nn.init.constant_(self.output.bias, -3.0)  # most keys are up
+
+    def context(self, features, past):
+        """What all looks at a frame share, `(..., W)`, from `features` `(..., D)` and `past` `(..., P)`."""
+        return self.from_features(features) + self.from_past(past)
+
+    def look(self, context, notes):
+        """Logits of every key above the highest note found so far.
+
+        Args:
+            context: `(..., W)`.
+            notes: the notes found so far, `(..., P)`, 1 or 0.
+
+        Returns:
+            `(..., P)`; those at or below the highest of `notes` mean nothing.
+        """
+        x = context + self.from_notes(notes)  # (..., W)
+        x = x + F.silu(self.layers[0](self.norms[0](x)))
+        return self.output(F.silu(self.layers[1](self.norms[1](x))))
+
+    def conditionals(self, frames, features, past):
+        """Logits of each key given the keys below it, all looks of all frames at once.
+
+        Args:
+            frames: the frames to predict, `(B, T, P)`, above 0 where a key is down.
+            features: the model's features after the frame before each, `(B, T, D)`.
+            past: the frame before each, `(B, T, P)`, 1 or 0: the input that gave `features`.
+
+        Returns:
+            `(B, T, P)`: `sigmoid` of entry k is p(y_k = 1 | y_j for j < k, past).
+
+        Raises:
+            ValueError: shapes that do not fit each other.
+        """
+        if frames.shape != past.shape or frames.shape[:2] != features.shape[:2]:
+            raise ValueError(
+                f"frames {tuple(frames.shape)}, features {tuple(features.shape)} and past {tuple(past.shape)}: "
+                "expected (B, T, P), (B, T, D) and (B, T, P)"
+            )
+        context = self.context(features, past).flatten(0, 1)  # (F, W): F = B T frames
+        y = (frames > 0).flatten(0, 1).long()  # (F, P)
+        below = y.cumsum(1) - y  # (F, P): how many notes of the frame lie below each key
+        looks = y.sum(1) + 1  # (F,)
+        first = looks.cumsum(0) - looks  # (F,): where the looks of each frame begin
+        frame = torch.repeat_interleave(looks)  # (L,): the frame of each look
+        rank = torch.arange(len(frame), device=frame.device) - first[frame]  # (L,): notes found before it
+        notes = y[frame] * (below[frame] < rank.unsqueeze(1))  # (L, P): those notes
+        logits = self.look(context[frame], notes.to(context.dtype))  # (L, P)
+        return logits.gather(0, first.unsqueeze(1) + below).view(frames.shape)
+
+    def log_prob(self, frames, features, past):
+        """The exact log probability of frames.
+
+        Args:
+            frames, features, past: as for `conditionals`.
+
+        Returns:
+            `(B, T)` in nats, 0 or less.
+
+        Raises:
+            ValueError: as `conditionals`.
+        """
+        logits = self.conditionals(frames, features, past).float()
+        y = (frames > 0).float()
+        return -F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(-1)
+
+    @torch.no_grad()
+    def sample(self, features, past, temperature=1.0, generator=None):
+        """Draw the next frame: toss the coins of all keys, keep the lowest note, look again.
+
+        The coins above that note are thrown away and tossed anew, now knowing it; so each key is drawn with the
+        probability that `conditionals` gives it.
+
+        Args:
+            features: `(B, D)`.
+            past: the last frame, `(B, P)`, 1 or 0.
+            temperature: above 0; logits are divided by it.
+            generator: CPU `torch.Generator`, default torch's own.
+
+        Returns:
+            `(B, P)` float32 on the CPU, 1 or 0.
+        """
+        context = self.context(features, past)  # (B, W)
+        keys = torch.arange(past.shape[1])
+        notes = torch.zeros(past.shape)  # (B, P)
+        highest = torch.full((len(past), 1), -1)
+        while True:
+            logits = self.look(context, notes.to(context)).float() / temperature
+            heads = torch.bernoulli(torch.sigmoid(logits).cpu(), generator=generator) * (keys > highest)  # (B, P)
+            found, lowest = heads.max(1, keepdim=True)  # the first maximum: (B, 1) each
+            if not found.any():
+                return notes
+            notes.scatter_reduce_(1, lowest, found, "amax")  # a finished piece of the batch adds 0
+            highest = torch.where(found > 0, lowest, len(keys))
+
+
+def use_head(model, head=None):
+    """Give a model the head that is asked for, if it has another one.
+
+    Args:
+        model: `MusicMamba`, `MusicLSTM`, or any module with `feature_size` and a dict `config`.
+        head: `"keys"` (88 independent keys: the model's own logits), `"chords"` (a new `ChordHead` as
+            `model.chords`), or `None` to leave it as it is.
+
+    Returns:
+        The name of the head that the model has now.
+
+    Raises:
+        ValueError: another name.
+    """
+    now = "keys" if getattr(model, "chords", None) is None else "chords"
+    if head not in (*HEADS, None):
+        raise ValueError(f"head is {head!r}; use {' or '.join(map(repr, HEADS))}")
+    if head is None or (head == now and "head" in model.config):
+        return now
+    model.config["head"], model.chords = head, None
+    if head == "chords":
+        device = next(model.parameters()).device
+        model.chords = ChordHead(model.feature_size, model.config["num_pitches"]).to(device)
+    return head
