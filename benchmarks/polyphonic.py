@@ -39,7 +39,7 @@ BATCH, WINDOW = 5, 128  # pieces side by side, frames of each
 LEARNING_RATE, WARM_UP = 3e-3, 100  # highest, reached after so many steps; then half a cosine to 0 in the minutes
 DROPOUT = 0.3  # of features, the same ones in all frames of a window
 AVERAGE = 0.998  # the weights that are evaluated are a running mean; this much of it is kept in each step
-CHECKS = 20  # validations in a run
+CHECKS = 10  # validations in a run
 WIDTHS = {"lstm": range(256, 0, -32), "mamba": range(256, 0, -32)}
 
 

@@ -55,9 +55,8 @@ def train(options):
     model = checkpoints.MODELS[MODEL_NAMES[options.model]](head=options.head)
     device = config.pick_device(options.device)
     parameters = sum(p.numel() for p in model.parameters())
-    print(
-        f"{type(model).__name__}, head {options.head}, {parameters:,} parameters, on {device.type}; {len(rolls['train'])} pieces"
-    )
+    print(f"{type(model).__name__}, head {options.head}, {parameters:,} parameters, on {device.type}")
+    print(f"{len(rolls['train'])} training pieces")
     _need_pieces(rolls, "train", "validation")
     baseline = training.evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     print(f"to beat: per-key Markov-1, validation {baseline:.3f} nats per frame")
