@@ -16,6 +16,7 @@ _HOME = {
     "cache": "load_piano_rolls",
     "dataset": "SequenceDataset Batches",
     "chords": "ChordHead",
+    "velocity": "VelocityHead",
     "lstm": "MusicLSTM",
     "mamba": "MusicMamba",
     "checkpoints": "save_checkpoint load_checkpoint load_model",

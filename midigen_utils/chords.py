@@ -17,8 +17,6 @@ from torch import nn
 
 from .config import NUM_PITCHES
 
-HEADS = ("keys", "chords")
-
 
 class ChordHead(nn.Module):
     """The probability of the next frame as a whole, on top of what a model knows after the frame before.
@@ -139,29 +137,3 @@ class ChordHead(nn.Module):
                 return notes
             notes.scatter_reduce_(1, lowest, found, "amax")  # a finished piece of the batch adds 0
             highest = torch.where(found > 0, lowest, len(keys))
-
-
-def use_head(model, head=None):
-    """Give a model the head that is asked for, if it has another one.
-
-    Args:
-        model: `MusicMamba`, `MusicLSTM`, or any module with `feature_size` and a dict `config`.
-        head: `"keys"` (88 independent keys: the model's own logits), `"chords"` (a new `ChordHead` as
-            `model.chords`), or `None` to leave it as it is.
-
-    Returns:
-        The name of the head that the model has now.
-
-    Raises:
-        ValueError: another name.
-    """
-    now = "keys" if getattr(model, "chords", None) is None else "chords"
-    if head not in (*HEADS, None):
-        raise ValueError(f"head is {head!r}; use {' or '.join(map(repr, HEADS))}")
-    if head is None or (head == now and "head" in model.config):
-        return now
-    model.config["head"], model.chords = head, None
-    if head == "chords":
-        device = next(model.parameters()).device
-        model.chords = ChordHead(model.feature_size, model.config["num_pitches"]).to(device)
-    return head

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .config import BATCH_SIZE, SEQUENCE_LENGTH, STRIDE
+from .config import BATCH_SIZE, MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH, STRIDE
 
 
 class SequenceDataset(torch.utils.data.Dataset):
@@ -46,16 +46,17 @@ class SequenceDataset(torch.utils.data.Dataset):
         window = self.windows(self.starts[i].reshape(1))[0]  # (sequence_length + 1, P)
         return window[:-1], window[1:]
 
-    def windows(self, starts, semitones=None):
+    def windows(self, starts, semitones=None, velocities=False):
         """The windows at some frames, in one gather.
 
         Args:
             starts: `(B,)` int64 tensor, first frame of each window.
             semitones: `(B,)` int64 tensor, how far to move each window up (or down, below 0); `None` for not
                 at all. Notes that leave the keyboard are left out, nothing comes in at the other end.
+            velocities: whether to give velocity bins; default which keys are down.
 
         Returns:
-            `(B, sequence_length + 1, P)` float32 in {0, 1}.
+            `(B, sequence_length + 1, P)` float32 in {0, 1}; with `velocities` uint8 bins, 0 where a key is up.
         """
         T, P = self.sequence_length + 1, self.frames.shape[1]
         # Row s of this view is frames[s : s + T] flattened: the rows overlap, nothing is copied.
@@ -65,6 +66,8 @@ class SequenceDataset(torch.utils.data.Dataset):
             key = torch.arange(P, device=window.device) - semitones[:, None]  # (B, P): where each key comes from
             inside = (key >= 0) & (key < P)
             window = window.gather(2, key.clamp(0, P - 1)[:, None].expand(-1, T, -1)).mul_(inside[:, None])
+        if velocities:
+            return window
         # Straight into floats: a tensor of booleans between them costs as much as the gather.
         return torch.gt(window, 0, out=torch.empty(window.shape, device=window.device))
 
@@ -85,11 +88,15 @@ class Batches:
         transpose: semitones, default 0. Each window is moved by its own whole number of them, drawn evenly
             from `-transpose` to `transpose` and anew in each epoch. Notes that leave the keyboard are left out.
 
+        velocities: whether batches hold velocity bins; default which keys are down.
+
     Raises:
         ValueError: no window at all, or a `transpose` below 0 or as wide as the keyboard.
     """
 
-    def __init__(self, dataset, batch_size=BATCH_SIZE, shuffle=True, seed=0, device="cpu", transpose=0):
+    def __init__(
+        self, dataset, batch_size=BATCH_SIZE, shuffle=True, seed=0, device="cpu", transpose=0, velocities=False
+    ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; use 1 or more windows")
         if not 0 <= transpose < dataset.frames.shape[1]:
@@ -101,7 +108,7 @@ class Batches:
             )
         dataset.frames, dataset.starts = dataset.frames.to(device), dataset.starts.to(device)
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
-        self.transpose = transpose
+        self.transpose, self.velocities = transpose, velocities
 
     def __len__(self):
         return -(-len(self.dataset) // self.batch_size)
@@ -114,7 +121,7 @@ class Batches:
             first: number of the batch to begin with.
 
         Yields:
-            `(x, y)`, each `(B, T, P)` float32 in {0, 1}.
+            `(x, y)`, each `(B, T, P)` float32 in {0, 1}; with `velocities` uint8 bins.
         """
         device = self.dataset.starts.device
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -127,7 +134,7 @@ class Batches:
             drawn = torch.randint(-self.transpose, self.transpose + 1, (len(order),), generator=generator)
             semitones = drawn.to(device).split(self.batch_size)
         for i in range(first, len(starts)):
-            window = self.dataset.windows(starts[i], semitones[i])
+            window = self.dataset.windows(starts[i], semitones[i], self.velocities)
             yield window[:, :-1], window[:, 1:]
 
 
@@ -135,11 +142,11 @@ def all_frames(rolls):
     """Piano rolls end to end.
 
     Args:
-        rolls: `RollSplit`, or a list of `(T, P)` arrays.
+        rolls: `RollSplit`, or a list of `(T, P)` arrays: velocities in [0, 1], or whole numbers, which are bins.
 
     Returns:
-        `(frames, starts, lengths)`: uint8 tensor `(F, P)`, 0 for silence (of a `RollSplit` it shares the
-        memory), and int64 arrays: the first frame and the number of frames of each piece.
+        `(frames, starts, lengths)`: uint8 tensor `(F, P)` of velocity bins, 0 for silence (of a `RollSplit` it shares
+        the memory), and int64 arrays: the first frame and the number of frames of each piece.
 
     Raises:
         ValueError: rolls of different widths, or not two-dimensional.
@@ -151,5 +158,8 @@ def all_frames(rolls):
         if roll.ndim != 2 or roll.shape[1] != rolls[0].shape[1]:
             raise ValueError(f"rolls have the shape (T, P), all with the same P; one has {roll.shape}")
     lengths = np.array([len(roll) for roll in rolls], dtype=np.int64)
-    frames = np.concatenate(rolls) > 0 if rolls else np.zeros((0, 88), bool)
+    frames = np.concatenate(rolls) if rolls else np.zeros((0, NUM_PITCHES), np.uint8)
+    if frames.dtype.kind == "f":
+        bins = MIDI_CONFIG["velocity_bins"]
+        frames = np.where(frames > 0, np.clip(np.rint(frames * bins), 1, bins), 0)
     return torch.from_numpy(frames.astype(np.uint8)), np.cumsum(lengths) - lengths, lengths

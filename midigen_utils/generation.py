@@ -6,6 +6,7 @@ from tqdm.auto import tqdm
 
 from .config import NUM_PITCHES, SEQUENCE_LENGTH
 from .stepping import linear, stepper
+from .velocity import loudness
 
 DEFAULT_VELOCITY = 0.6  # of new notes after a silent seed
 
@@ -16,7 +17,8 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
     The model reads the seed in one call, then one frame at a time, so a frame costs the
     same however long the piece grows. With the head `"keys"` each key is drawn by itself with the
     probability `sigmoid(logit / temperature)`; with `"chords"` the frame is drawn as a whole
-    (`ChordHead.sample`). New notes have the seed's mean velocity.
+    (`ChordHead.sample`). New notes have the velocities that the model's `VelocityHead` draws; without
+    one, the seed's mean velocity.
 
     Notebook: 05_generation_and_playback
 
@@ -65,21 +67,40 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
     if head == "keys":
         # u < sigmoid(logit / temperature) says the same as logit > temperature * logit(u): ready for all frames.
         limits = torch.rand(frames.shape, generator=generator).logit_().mul_(temperature).numpy()
+    strike = _velocities(model, seed, temperature, generator)
     last = (seed[:, -1] > 0).astype(np.float32)  # (B, P)
     for t in tqdm(range(num_frames), "generating", unit="frame", disable=num_frames < 2000, leave=False):
         features = step(last) if t else features
+        known = torch.from_numpy(features).to(device)
         if head == "keys":
-            frames[t] = output(features) > limits[t]
+            last = (output(features) > limits[t]).astype(np.float32)
         else:
-            known = torch.from_numpy(features).to(device), torch.from_numpy(last).to(device)
-            frames[t] = model.chords.sample(*known, temperature, generator).numpy()
-        last = frames[t]
+            last = model.chords.sample(known, torch.from_numpy(last).to(device), temperature, generator).numpy()
+        frames[t] = strike(known, last)
     model.train(was_training)
-    sounding = seed > 0
-    velocity = seed.sum((1, 2)) / np.maximum(sounding.sum((1, 2)), 1)
-    velocity = np.where(velocity > 0, velocity, DEFAULT_VELOCITY)[:, None, None]
-    music = np.concatenate([seed, frames.transpose(1, 0, 2) * velocity], axis=1).astype(np.float32)
+    music = np.concatenate([seed, frames.transpose(1, 0, 2)], axis=1)
     return music[0] if roll.ndim == 2 else music
+
+
+def _velocities(model, seed, temperature, generator):
+    """A function of a frame's features `(B, D)` and keys down `(B, P)` to its velocities `(B, P)` in [0, 1]."""
+    head = getattr(model, "velocity", None)
+    if head is None:  # all as loud as the seed was on average
+        mean = seed.sum((1, 2)) / np.maximum((seed > 0).sum((1, 2)), 1)
+        mean = np.where(mean > 0, mean, DEFAULT_VELOCITY)[:, None]
+        return lambda features, keys: keys * mean
+    bins = torch.from_numpy(np.where(seed > 0, np.clip(np.rint(seed * head.bins), 1, head.bins), 0)).long()
+    level, bins = loudness(bins)[:, -1], bins[:, -1]  # (B,), (B, P)
+
+    def strike(features, keys):
+        nonlocal bins, level
+        keys, before = torch.from_numpy(keys), torch.cat([level[:, None], bins], dim=1)
+        inputs = (tensor.to(features.device) for tensor in (bins, level, keys))
+        bins = head.sample(features, *inputs, temperature, generator)
+        level = loudness(bins[:, None], before)[:, 0]
+        return bins.numpy() / head.bins
+
+    return strike
 
 
 def generate_random_seed(random_seed=None):

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from .chords import use_head
+from .heads import use_head
 
 
 class MusicLSTM(nn.Module):
@@ -15,7 +15,7 @@ class MusicLSTM(nn.Module):
         hidden_size: numbers in the memory of a layer, default 704.
         num_layers: layers, default 2.
         dropout: part of the numbers dropped between layers in training, 0 to 1, default 0.
-        head: `"keys"`, or `"chords"` for a `ChordHead` as well (`chords`), default `"keys"`.
+        heads: `head` (`"keys"` or `"chords"`) and `velocity` (bins, 0 for none), see `use_head`; default keys alone.
 
     Attributes:
         config: the arguments above as a plain dict; `MusicLSTM(**config)` builds the same model.
@@ -25,18 +25,21 @@ class MusicLSTM(nn.Module):
         Long short-term memory, Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
     """
 
-    def __init__(self, num_pitches=88, hidden_size=704, num_layers=2, dropout=0.0, head="keys"):
+    def __init__(self, num_pitches=88, hidden_size=704, num_layers=2, dropout=0.0, **heads):
         super().__init__()
         self.config = {
             "num_pitches": num_pitches,
             "hidden_size": hidden_size,
             "num_layers": num_layers,
             "dropout": dropout,
+            "head": "keys",
+            "velocity": 0,
         }
         self.feature_size = hidden_size
         self.lstm = nn.LSTM(num_pitches, hidden_size, num_layers, batch_first=True, dropout=dropout)
         self.output = nn.Linear(hidden_size, num_pitches)
-        use_head(self, head)
+        self.chords = self.velocity = None
+        use_head(self, **heads)
         # torch's start is for dense inputs, but of 88 keys some four are down, and a new layer's output is faint. With
         # larger weights 100 steps on MAESTRO (16 windows each) reach 9.6 nats per frame, else 14.1: the marginals.
         for layer in range(num_layers):

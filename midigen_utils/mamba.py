@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .chords import use_head
+from .heads import use_head
 from .scan import scan_step, selective_scan, ssd_scan, ssd_step
 
 HEAD_WIDTH = 64  # channels per head of the SSD form
@@ -51,7 +51,7 @@ class MusicMamba(nn.Module):
         ssm: `"s6"`, the scan of Mamba, or `"ssd"`, the faster one of Mamba-2 (expand * d_model must then be a
             multiple of 64).
         dropout: part of each block's output dropped in training, 0 to 1, default 0.
-        head: `"keys"`, or `"chords"` for a `ChordHead` as well (`chords`), default `"keys"`.
+        heads: `head` (`"keys"` or `"chords"`) and `velocity` (bins, 0 for none), see `use_head`; default keys alone.
 
     Attributes:
         config: the arguments above as a plain dict; `MusicMamba(**config)` builds the same model.
@@ -65,23 +65,14 @@ class MusicMamba(nn.Module):
     """
 
     def __init__(
-        self,
-        num_pitches=88,
-        d_model=256,
-        n_layers=4,
-        d_state=None,
-        d_conv=4,
-        expand=2,
-        ssm="s6",
-        dropout=0,
-        head="keys",
+        self, num_pitches=88, d_model=256, n_layers=4, d_state=None, d_conv=4, expand=2, ssm="s6", dropout=0.0, **heads
     ):
         super().__init__()
         if ssm not in ("s6", "ssd"):
             raise ValueError(f"ssm is {ssm!r}; use 's6' or 'ssd'")
         d_state = d_state or {"s6": 16, "ssd": 64}[ssm]
         self.config = dict(num_pitches=num_pitches, d_model=d_model, n_layers=n_layers, d_state=d_state)
-        self.config.update(d_conv=d_conv, expand=expand, ssm=ssm, dropout=dropout)
+        self.config.update(d_conv=d_conv, expand=expand, ssm=ssm, dropout=dropout, head="keys", velocity=0)
         self.feature_size = d_model
         block = {"s6": S6Block, "ssd": SSDBlock}[ssm]
         self.embed = nn.Linear(num_pitches, d_model)
@@ -89,7 +80,8 @@ class MusicMamba(nn.Module):
         self.layers = nn.ModuleList(block(d_model, d_state, d_conv, expand) for _ in range(n_layers))
         self.norm = RMSNorm(d_model)
         self.output = nn.Linear(d_model, num_pitches)
-        use_head(self, head)
+        self.chords = self.velocity = None
+        use_head(self, **heads)
 
     def forward(self, x, hidden=None):
         """Logits of the next frame, for every frame.

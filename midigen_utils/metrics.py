@@ -1,5 +1,7 @@
 """How good are predictions of the next frame? Likelihood, frame scores, baselines."""
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -26,6 +28,15 @@ def frame_nll(logits, target):
     return binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(-1)
 
 
+class Prediction(NamedTuple):
+    """What `predict` returns."""
+
+    logits: torch.Tensor
+    nll: torch.Tensor
+    features: torch.Tensor
+    hidden: object
+
+
 def predict(model, x, y, hidden=None):
     """What a model says about frames that are known.
 
@@ -42,14 +53,18 @@ def predict(model, x, y, hidden=None):
     Returns:
         logits: `(B, T, P)`.
         nll: nats of each frame `y`, `(B, T)`.
+        features: `(B, T, D)`, or `None` from a model that has no method of this name.
         hidden: state after the last frame.
     """
-    chords = getattr(model, "chords", None)
-    if chords is None:
+    if not hasattr(model, "features"):
         logits, hidden = model(x, hidden)
-        return logits, frame_nll(logits, y), hidden
+        return Prediction(logits, frame_nll(logits, y), None, hidden)
     features, hidden = model.features(x, hidden)
-    return model.output(features.detach()), -chords.log_prob(y, features, x), hidden
+    if model.chords is None:
+        logits = model.output(features)
+        return Prediction(logits, frame_nll(logits, y), features, hidden)
+    logits = model.output(features.detach())
+    return Prediction(logits, -model.chords.log_prob(y, features, x), features, hidden)
 
 
 class FrameScores:

@@ -14,9 +14,9 @@ from tqdm.auto import tqdm
 
 from . import config
 from .checkpoints import load_checkpoint, save_checkpoint
-from .chords import use_head
 from .config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SEQUENCE_LENGTH, STRIDE
 from .dataset import Batches, SequenceDataset
+from .heads import use_head
 from .metrics import FrameScores, predict
 
 WEIGHT_DECAY = 0.01
@@ -84,7 +84,8 @@ def fit(
     device = torch.device(device) if device else config.pick_device()
     model.to(device)
     dataset = SequenceDataset(rolls["train"], sequence_length, stride)
-    batches = Batches(dataset, batch_size, seed=seed, device=device, transpose=transpose)
+    velocity = getattr(model, "velocity", None)
+    batches = Batches(dataset, batch_size, seed=seed, device=device, transpose=transpose, velocities=True)
     optimizer = make_optimizer(model, learning_rate)
     loss_function = nn.BCEWithLogitsLoss()
     scaler = torch.amp.GradScaler(device.type, enabled=config.autocast(device).fast_dtype == torch.float16)
@@ -116,12 +117,15 @@ def fit(
             batches.epoch(epoch, first=step), f"epoch {epoch + 1}/{epochs}", len(batches), initial=step, leave=False
         )
         with _ctrl_c_between_steps() as pressed:
-            for x, y in progress:  # (B, T, P) each
+            for x_bins, y_bins in progress:  # (B, T, P) each
+                x, y = (x_bins > 0).float(), (y_bins > 0).float()
                 with config.autocast(device):
-                    logits, nll, _ = predict(model, x, y)
+                    logits, nll, features, _ = predict(model, x, y)
                     loss = loss_function(logits, y)
                     if head == "chords":
                         loss = loss + nll.mean() / x.shape[-1]
+                    if velocity:
+                        loss = loss + velocity.loss(features, x_bins, y_bins) / x.shape[-1]
                 if not torch.isfinite(loss):
                     raise RuntimeError(_not_a_number(epoch, step, learning_rate))
                 optimizer.zero_grad()
@@ -240,7 +244,7 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
             window = frames[:, t : t + chunk + 1].to(device).float()
             x, y = window[:, :-1], window[:, 1:]
             valid = torch.arange(t + 1, t + 1 + y.shape[1]) < ends
-            logits, nll, hidden = predict(model, x, y, hidden)
+            logits, nll, _, hidden = predict(model, x, y, hidden)
             scores.add(logits, x, y, valid.to(device), nll)
     model.train(was_training)
     if scores.count[0] == 0:

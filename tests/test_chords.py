@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from midigen_utils.checkpoints import load_checkpoint, load_model
-from midigen_utils.chords import ChordHead, use_head
+from midigen_utils.chords import ChordHead
 from midigen_utils.generation import generate_music, generate_random_seed
+from midigen_utils.heads import use_head
 from midigen_utils.lstm import MusicLSTM
 from midigen_utils.mamba import MusicMamba
 from midigen_utils.metrics import predict
@@ -214,7 +215,7 @@ def test_the_logits_beside_the_chords_take_no_part_in_what_the_model_learns():
     torch.manual_seed(0)
     model = SMALL["mamba"](head="chords")
     frames, past = some_frames(2, 8)
-    logits, nll, _ = predict(model, past, frames)
+    logits, nll, _, _ = predict(model, past, frames)
     grads = torch.autograd.grad(logits.sum(), list(model.embed.parameters()), allow_unused=True)
     assert grads == (None, None)
     assert torch.equal(logits, model(past)[0])

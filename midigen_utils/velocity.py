@@ -1,0 +1,161 @@
+"""The velocity head: how hard each key is struck."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .config import NUM_PITCHES
+from .dataset import all_frames
+
+
+class VelocityHead(nn.Module):
+    """The velocity bin of every key that goes down, given which keys do.
+
+    The model itself reads only which keys are down, so this head is also told how loud they were struck, and how
+    loud the last notes were.
+
+    Notebook: 05_generation_and_playback
+
+    Args:
+        feature_size: length D of the model's feature vectors.
+        bins: loudness steps V; 0 is silence and 1..V are velocities.
+        num_pitches: keys P in a frame, default 88.
+        width: W, numbers in the head's one layer, default 128.
+    """
+
+    def __init__(self, feature_size, bins, num_pitches=NUM_PITCHES, width=128):
+        super().__init__()
+        self.bins = bins
+        self.from_features = nn.Linear(feature_size, width)
+        self.from_past = nn.Linear(num_pitches, width, bias=False)
+        self.from_struck = nn.Linear(num_pitches, width, bias=False)
+        self.from_level = nn.Embedding(bins + 1, width)
+        self.from_key = nn.Embedding(num_pitches, width)
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, bins)
+        for table in (self.from_level, self.from_key):
+            table.weight._no_weight_decay = True
+
+    def forward(self, features, past, level, struck):
+        """Logits of the velocities of the keys struck.
+
+        Args:
+            features: the model's features after the frame before, `(..., D)`.
+            past: velocity bins of that frame, `(..., P)` int, 0 where a key is up.
+            level: `loudness` of the last notes, `(...)` int64.
+            struck: keys that go down now, `(..., P)` bool.
+
+        Returns:
+            `(n, V)` for the n keys struck, in the order of `struck.nonzero()`; entry i is about bin i + 1.
+        """
+        frame = self.from_features(features) + self.from_past(past / self.bins)
+        frame = frame + self.from_struck(struck.to(frame.dtype)) + self.from_level(level)  # (..., W)
+        *where, key = struck.nonzero(as_tuple=True)
+        return self.output(F.silu(self.norm(frame[tuple(where)] + self.from_key(key))))
+
+    def loss(self, features, past, frames):
+        """Cross-entropy of the velocities of all onsets in some windows.
+
+        Args:
+            features: `(B, T, D)`.
+            past: velocity bins of the frames that gave them, `(B, T, P)`.
+            frames: velocity bins of the frames after those, `(B, T, P)`.
+
+        Returns:
+            nats of the velocities, summed over the onsets and divided by the number of frames; a scalar tensor.
+        """
+        struck = (past == 0) & (frames > 0)
+        logits = self(features, past, loudness(past), struck)
+        target = frames[struck].long() - 1
+        return F.cross_entropy(logits.float(), target, reduction="sum") / frames[..., 0].numel()
+
+    @torch.no_grad()
+    def sample(self, features, past, level, frame, temperature=1.0, generator=None):
+        """The next frame with velocities: drawn for the keys that go down, unchanged for those held.
+
+        Args:
+            features: `(B, D)`.
+            past: velocity bins of the last frame, `(B, P)` int.
+            level: `(B,)` int64, as `loudness` gives it.
+            frame: keys down in the next frame, `(B, P)`, 1 or 0.
+            temperature: above 0; logits are divided by it.
+            generator: CPU `torch.Generator`, default torch's own.
+
+        Returns:
+            `(B, P)` int64 bins on the CPU.
+        """
+        struck = (past == 0) & (frame > 0)
+        bins = torch.where(frame > 0, past, 0).cpu()
+        if struck.any():
+            p = F.softmax(self(features, past, level, struck).float() / temperature, dim=-1).cpu()
+            bins[struck.cpu()] = torch.multinomial(p, 1, generator=generator).squeeze(1) + 1
+        return bins
+
+
+def loudness(bins, before=None):
+    """The mean velocity bin of the last notes struck, at every frame.
+
+    Args:
+        bins: velocity bins, `(B, T, P)`.
+        before: `(B, 1 + P)` int64, the loudness before the first frame and the frame before it; default: nothing was
+            heard yet, so all keys down in the first frame count as struck.
+
+    Returns:
+        `(B, T)` int64, rounded; 0 before the first note.
+    """
+    bins = bins.long()
+    if before is None:
+        before = bins.new_zeros(len(bins), 1 + bins.shape[2])
+    earlier = torch.cat([before[:, None, 1:], bins[:, :-1]], dim=1)
+    struck = (bins > 0) & (earlier == 0)  # (B, T, P)
+    count = struck.sum(2)
+    mean = torch.where(count > 0, (2 * (bins * struck).sum(2) + count) // (2 * count.clamp(min=1)), 0)  # (B, T)
+    mean, count = torch.cat([before[:, :1], mean], dim=1), F.pad(count, (1, 0), value=1)
+    last = torch.where(count > 0, torch.arange(count.shape[1], device=count.device), 0).cummax(1).values
+    return mean.gather(1, last)[:, 1:]
+
+
+@torch.no_grad()
+def velocity_scores(model, rolls, train_rolls):
+    """How well a model foretells how hard keys are struck, beside two guesses that need no model.
+
+    Args:
+        model: a model with a `VelocityHead`, on the CPU.
+        rolls: `RollSplit` or list of `(T, P)` arrays to score; only keys struck after the first frame count.
+        train_rolls: the training split, which gives the median.
+
+    Returns:
+        Dict: `nll`, nats per note; mean absolute errors in bins of the median that the model foretells (`error`), of
+        repeating the last velocity (`error_last`: the mean of the notes struck last) and of the training split's
+        median velocity (`error_median`); `notes`, how many were scored.
+
+    Raises:
+        ValueError: the model has no velocity head.
+    """
+    head = getattr(model, "velocity", None)
+    if head is None:
+        raise ValueError("this model has no velocity head; build it with velocity=32 and train it")
+    frames, starts, lengths = all_frames(train_rolls)
+    onsets = frames[1:][(frames[:-1] == 0) & (frames[1:] > 0)]
+    middle = float(onsets.float().median())
+    model.eval()
+    totals, notes = torch.zeros(4, dtype=torch.float64), 0
+    frames, starts, lengths = all_frames(rolls)
+    for start, length in zip(starts, lengths):
+        piece = frames[start : start + length].unsqueeze(0).long()  # (1, T, P)
+        past, now = piece[:, :-1], piece[:, 1:]
+        struck = (past == 0) & (now > 0)
+        if not struck.any():
+            continue
+        level = loudness(past)
+        log_p = F.log_softmax(head(model.features((past > 0).float())[0], past, level, struck), dim=1)  # (n, V)
+        truth = now[struck]  # (n,)
+        median = (log_p.exp().cumsum(1) < 0.5).sum(1) + 1
+        repeated = level[struck.nonzero(as_tuple=True)[:2]]
+        repeated = torch.where(repeated > 0, repeated, round(middle))
+        nll = -log_p.gather(1, truth.unsqueeze(1) - 1).sum()
+        errors = [(guess - truth).abs().sum() for guess in (median, repeated, torch.full_like(truth, round(middle)))]
+        totals += torch.tensor([nll, *errors], dtype=torch.float64)
+        notes += len(truth)
+    names = ("nll", "error", "error_last", "error_median")
+    return {**dict(zip(names, (totals / max(notes, 1)).tolist())), "notes": notes}
