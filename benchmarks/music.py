@@ -41,8 +41,14 @@ from midigen_utils.piano_roll import roll_to_notes  # noqa: E402
 
 FS = MIDI_CONFIG["fs"]
 MEASURES = (
-    *("polyphony", "pitch_class_entropy", "scale_consistency", "note_density"),
-    *("note_length", "inter_onset", "groove_consistency", "qualified_note_rate"),
+    "polyphony",
+    "pitch_class_entropy",
+    "scale_consistency",
+    "note_density",
+    "note_length",
+    "inter_onset",
+    "groove_consistency",
+    "qualified_note_rate",
 )
 BESIDES = ("pitch_range", "pitch_class_histogram")  # shown, but not in the mean overlap
 POINTS = 500  # of the grid on which densities are compared
@@ -175,7 +181,7 @@ def window_hashes(roll):
         roll: `(T, P)`; what sounds in its first frame began before, as far as is known.
 
     Returns:
-        `(W,)` uint64, in order; two different windows have the same number about once in 2**60.
+        `(W,)` uint64, in order. That two different windows have one number is next to impossible in 64 bits.
     """
     onsets = (roll[1:] > 0) & ~(roll[:-1] > 0)
     if len(onsets) < COPY:
@@ -283,7 +289,7 @@ def main():
     first, second = places(held_out.lengths, frames, options.clips, rng)
     most_keys, marginals, known = read_training(rolls["train"])
     print(f"python {' '.join(sys.argv)}")
-    print(f"Python {platform.python_version()}, numpy {np.__version__}, torch {torch.__version__}, {platform.machine()}")
+    print(f"numpy {np.__version__}, torch {torch.__version__}, {platform.machine()}")
     print(
         f"{len(first)} clips a set, {options.seconds:g} s each, from {len({*first[:, 0], *second[:, 0]})} of "
         f"{len(held_out)} {options.split} pieces; {len(rolls['train'])} training pieces with {len(known):,} windows"

@@ -35,8 +35,8 @@ from midigen_utils.mamba import MusicMamba  # noqa: E402
 from midigen_utils.training import make_optimizer  # noqa: E402
 
 SHIFTS = range(-5, 7)  # semitones
-BATCH, WINDOW = 5, 128  # pieces side by side, frames of each
-LEARNING_RATE, WARM_UP = 3e-3, 100  # highest, reached after so many steps; then half a cosine to 0 in the minutes
+WINDOWS, FRAMES = (16, 32, 64, 128), 640  # frames of a window, a quarter of the time each; frames of a step
+LEARNING_RATE, WARM_UP = 5e-3, 100  # highest, reached after so many steps; then half a cosine to 0 in the minutes
 DROPOUT = 0.3  # of features, the same ones in all frames of a window
 AVERAGE = 0.998  # the weights that are evaluated are a running mean; this much of it is kept in each step
 CHECKS = 10  # validations in a run
@@ -101,20 +101,20 @@ def batch(pieces):
     return frames, torch.arange(1, frames.shape[1]) < lengths.unsqueeze(1)
 
 
-def draw(pieces, weights, generator):
+def draw(pieces, weights, window, generator):
     """A training batch: windows from pieces chosen in proportion to their length, each moved by its own shift."""
     windows, shifts = [], []
-    for i in torch.multinomial(weights, BATCH, replacement=True, generator=generator).tolist():
+    for i in torch.multinomial(weights, FRAMES // window, replacement=True, generator=generator).tolist():
         piece = pieces[i]
-        spare = len(piece) - WINDOW - 1  # a quarter window before 0 is drawn too: beginnings are not rare
+        spare = len(piece) - window - 1  # a quarter window before 0 is drawn too: beginnings are not rare
         start = 0
         if spare > 0:
-            start = max(0, int(torch.randint(-WINDOW // 4, spare + 1, (1,), generator=generator)))
+            start = max(0, int(torch.randint(-window // 4, spare + 1, (1,), generator=generator)))
         used = piece.any(0).nonzero()
         low, high = (int(used[0]), int(used[-1])) if len(used) else (0, NUM_PITCHES - 1)
         fits = [shift for shift in SHIFTS if low + shift >= 0 and high + shift < NUM_PITCHES]
         shift = fits[int(torch.randint(len(fits), (1,), generator=generator))]
-        windows.append(piece[start : start + WINDOW + 1].roll(shift, 1))
+        windows.append(piece[start : start + window + 1].roll(shift, 1))
         shifts.append(SHIFTS.index(shift))
     return *batch(windows), torch.tensor(shifts)
 
@@ -157,7 +157,8 @@ def train(model, splits, minutes, seed, log):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (steps + 1) / WARM_UP, (1 + math.cos(math.pi * part)) / 2)
         model.train()
-        frames, real, shift = draw(splits["train"], weights, generator)
+        window = WINDOWS[int(part * len(WINDOWS))]
+        frames, real, shift = draw(splits["train"], weights, window, generator)
         loss = -model(frames, shift)[0][real].mean()
         optimizer.zero_grad()
         loss.backward()

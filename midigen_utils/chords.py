@@ -38,8 +38,8 @@ class ChordHead(nn.Module):
         self.from_features = nn.Linear(feature_size, width)
         self.from_past = nn.Linear(num_pitches, width, bias=False)
         self.from_notes = nn.Linear(num_pitches, width, bias=False)
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        self.norm = nn.LayerNorm(width)
+        self.layer = nn.Linear(width, width)
         self.output = nn.Linear(width, num_pitches)
         for layer in (self.from_past, self.from_notes):  # few keys are down, so their weights are larger
             nn.init.normal_(layer.weight, std=0.3)
@@ -59,9 +59,8 @@ class ChordHead(nn.Module):
         Returns:
             `(..., P)`; those at or below the highest of `notes` mean nothing.
         """
-        x = context + self.from_notes(notes)  # (..., W)
-        x = x + F.silu(self.layers[0](self.norms[0](x)))
-        return self.output(F.silu(self.layers[1](self.norms[1](x))))
+        x = F.silu(self.norm(context + self.from_notes(notes)))  # (..., W)
+        return self.output(F.silu(self.layer(x)))
 
     def conditionals(self, frames, features, past):
         """Logits of each key given the keys below it, all looks of all frames at once.

@@ -69,13 +69,13 @@ def test_windows_are_moved_only_where_all_notes_stay_on_the_keyboard():
     piece[::3, 2], piece[1::3, 85] = 1, 1  # room for -2 to 2
     generator, seen = torch.Generator().manual_seed(0), set()
     for _ in range(20):
-        frames, real, shift = polyphonic.draw([piece], torch.ones(1), generator)
+        frames, real, shift = polyphonic.draw([piece], torch.ones(1), 128, generator)
         for window, index in zip(frames, shift):
             moved = polyphonic.SHIFTS[int(index)]
             seen.add(moved)
             assert window.any(0).nonzero().flatten().tolist() == [2 + moved, 85 + moved]
     assert seen == {-2, -1, 0, 1, 2}
-    assert real.all() and frames.shape == (polyphonic.BATCH, polyphonic.WINDOW + 1, 88)
+    assert real.all() and frames.shape == (5, 129, 88)
 
 
 def test_the_size_is_the_widest_within_the_limit():
@@ -106,5 +106,5 @@ def test_the_command_prints_one_json_line_with_what_was_asked(tmp_path):
 def test_two_runs_from_one_seed_draw_the_same_windows():
     pieces = [torch.ones(200, 88), torch.ones(150, 88)]
     weights = torch.tensor([200.0, 150.0])
-    first, again = (polyphonic.draw(pieces, weights, torch.Generator().manual_seed(5)) for _ in range(2))
+    first, again = (polyphonic.draw(pieces, weights, 64, torch.Generator().manual_seed(5)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, again))
