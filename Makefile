@@ -7,7 +7,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab data train generate doctor test test-slow test-browser lint check clean
+.PHONY: help setup demo notebooks lab render data train generate doctor test test-notebooks test-slow test-browser lint check clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /|/' | while IFS='|' read name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
@@ -24,8 +24,13 @@ $(VENV)/installed: pyproject.toml $(wildcard $(CONSTRAINTS))
 demo: setup  ## Build a corpus, train, compose 30 s of music and write it to midi_data/generated
 	$(RUN) midigen_utils demo
 
-lab: setup  ## Open the notebooks in JupyterLab
+notebooks: setup  ## Open the notebooks in JupyterLab
 	$(RUN) jupyter lab notebooks
+
+lab: notebooks
+
+render: setup  ## Run the notebooks' scripts and write the notebooks (ARGS=02_piano_roll for one)
+	$(RUN:-m=) notebooks/render.py $(ARGS)
 
 data: setup  ## Download MAESTRO (58 MB) and build its piano rolls
 	$(RUN) midigen_utils data $(ARGS)
@@ -39,8 +44,12 @@ generate: setup  ## Compose with the trained model (ARGS="--temperature 1.0")
 doctor: setup  ## Show versions, device, sound, corpora and disk space
 	$(RUN) midigen_utils doctor
 
-test: setup  ## Run all tests but the slow ones
+test: setup  ## Run all tests but the slow ones, and the notebooks
 	$(RUN) pytest
+	$(MAKE) test-notebooks
+
+test-notebooks: setup  ## Run every notebook again and compare (nbval; full length with MIDIGEN_FAST=0)
+	MIDIGEN_FAST=$${MIDIGEN_FAST:-1} $(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
 
 test-slow: setup  ## Run the tests that take minutes
 	$(RUN) pytest -m slow

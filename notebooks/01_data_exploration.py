@@ -1,0 +1,418 @@
+# %% [markdown]
+# # 01 · Data exploration: what a performance looks like to a computer
+#
+# A pianist plays for a minute. What is left of it in a file, and what must a program learn that is to go on in the
+# same manner? In this notebook you
+#
+# - hear a piece and see it,
+# - read a MIDI file by hand: events, not sound,
+# - look at a whole corpus: how long, which keys, how loud, how many at once,
+# - meet the sustain pedal, and find out what makes this data hard.
+#
+# You need some Python; no music theory. It runs in less than a minute. If the player below is a still
+# picture, run the cells (▶▶ in the toolbar): a notebook that you have not run yourself may not play sound.
+
+# %% tags=["nbval-ignore-output"]
+import json
+import os
+import struct
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pretty_midi
+
+from midigen_utils.browser import player
+from midigen_utils.config import MIDI_CONFIG, MIDI_DATA, scaled
+from midigen_utils.corpus import SPLITS, load_corpus
+from midigen_utils.descriptors import durations, keys_sounding
+from midigen_utils.exercises import check
+from midigen_utils.midi import Notes, read_notes, read_pedal, sustained
+from midigen_utils.piano_roll import midi_to_piano_roll, notes_to_roll
+from midigen_utils.plotting import note_name, plot_histogram, plot_two_rolls
+
+# %% [markdown]
+# ## Settings
+#
+# Everything below runs on chorales by Bach, which come with this course's packages: no download. After `make data`
+# you can put `"maestro"` here, 1,276 real performances by virtuosos, and run the notebook again.
+
+# %% tags=["nbval-ignore-output"]
+CORPUS = os.environ.get("MIDIGEN_CORPUS", "bach")  # or "maestro", after `make data`
+PIECE = 7  # which piece of the validation split is looked at closely
+FILES = scaled(full=400, fast=60)  # at most so many training files are read for the histograms
+
+corpus = load_corpus(CORPUS)
+piece = corpus.split("validation")[PIECE]
+
+# %% [markdown]
+# Here it is. Press play and watch: time runs to the right, high notes are at the top, and the darker a note, the
+# harder its key was struck.
+
+# %% tags=["nbval-ignore-output"]
+player(piece.path, title=piece.title, composer=piece.composer)
+
+# %% [markdown]
+# ## Events, not sound
+#
+# How large is the file that this came from, and how large would a recording be?
+
+# %%
+size = piece.path.stat().st_size
+recording = int(piece.duration) * 44_100 * 2 * 2  # seconds x samples x 2 channels x 2 bytes
+print(f"{size:,} bytes; a CD recording as long: {recording:,} bytes, {recording // size:,} times as much")
+
+# %% [markdown]
+# A MIDI file holds no sound. It says what the player *did*: which key went down, when, how hard, and when it came up
+# again. The first 14 bytes are a header: four letters, a length, and three numbers of two bytes each.
+
+# %% tags=["nbval-check-output"]
+data = piece.path.read_bytes()
+letters, length, kind, tracks, ticks = struct.unpack(">4sIHHH", data[:14])
+print(letters, "format", kind, "tracks", tracks, "ticks per quarter note", ticks)
+
+# %% [markdown]
+# After it come events. Each has a waiting time since the one before, counted in ticks, and then what happened. We
+# leave the unpacking to a library, `pretty_midi`, which also turns ticks into seconds.
+
+# %% tags=["nbval-check-output"]
+midi = pretty_midi.PrettyMIDI(str(piece.path))
+for instrument in midi.instruments:
+    name = pretty_midi.program_to_instrument_name(instrument.program)
+    print(f"{name}: {len(instrument.notes)} notes, {len(instrument.control_changes)} pedal and other changes")
+
+# %% [markdown]
+# Ten notes, in the order in which they start. *Pitch* is the number of the key (60 is the C in the middle of the
+# keyboard, one more is one key to the right), *velocity* says how hard it was struck, from 1 to 127.
+
+# %% tags=["nbval-check-output"]
+played = sorted((note for i in midi.instruments for note in i.notes), key=lambda note: (note.start, note.pitch))
+print("start    end      pitch  name  velocity")
+for note in played[:10]:
+    print(f"{note.start:6.3f}  {note.end:6.3f}  {note.pitch:6d}  {note_name(note.pitch):4s}  {note.velocity:6d}")
+
+# %% [markdown]
+# Four notes begin at nearly the same time: a chord of four voices. They do not begin at *exactly* the same time, and
+# no two have the same velocity. Nobody plays like a machine, and here even the machine pretends: Bach's scores say
+# nothing about loudness or touch, so these files are *performed by rule*: phrases swell and fade, the melody is a
+# little louder, the timing spreads by some milliseconds. MAESTRO's files are real performances, recorded from the
+# keys of a concert grand.
+#
+# ### A name for every key
+#
+# Twelve keys make an octave, and the names start again. So the name is a remainder and the octave a quotient:
+
+# %% tags=["nbval-check-output"]
+NAMES = "C C♯ D D♯ E F F♯ G G♯ A A♯ B".split()
+for pitch in (21, 60, 61, 69, 108):
+    print(pitch, NAMES[pitch % 12] + str(pitch // 12 - 1))
+
+# %% [markdown]
+# 21 and 108 are the lowest and the highest key of a piano: 88 keys in all. `note_name` of the package does the same;
+# the check below makes sure. You will see such a **twin check** after everything that is taught here and then kept
+# in the package.
+
+# %%
+assert all(note_name(pitch) == NAMES[pitch % 12] + str(pitch // 12 - 1) for pitch in range(128))
+
+# %% [markdown]
+# ## The same notes as arrays
+#
+# Loops over note objects are slow and long to write. `read_notes` gives four arrays instead: start and end in
+# seconds, pitch, velocity. It reads with another, faster library, so let us see that both say the same.
+
+# %% tags=["nbval-check-output"]
+notes = read_notes(piece.path, sustain=False)
+print([field for field in notes._fields], "shape of each:", notes.start.shape)
+
+# %%
+assert len(notes.start) == len(played)
+assert np.allclose(notes.start, [note.start for note in played], atol=1e-3)
+assert np.array_equal(notes.pitch, [note.pitch for note in played])
+assert np.array_equal(notes.velocity, [note.velocity for note in played])
+
+# %% [markdown]
+# ## The corpus
+#
+# One piece shows what a file holds; what is *usual* only many pieces show. They come in three **splits**: the model
+# learns from `train`; `validation` tells us when to stop and which settings are better; `test` is looked at once, at
+# the end.
+
+# %% tags=["nbval-check-output"]
+print("split       pieces   hours  longest (min)")
+for split in SPLITS:
+    lengths = [p.duration for p in corpus.split(split)]
+    print(f"{split:<10} {len(lengths):7d} {sum(lengths) / 3600:7.2f} {max(lengths) / 60:14.1f}")
+
+# %% [markdown]
+# Who composed them, and how many pieces each?
+
+# %% tags=["nbval-check-output"]
+composers, counts = np.unique([p.composer for p in corpus.pieces], return_counts=True)
+for i in np.argsort(-counts)[:8]:
+    print(f"{counts[i]:5d}  {composers[i]}")
+
+# %% [markdown]
+# > **A trap.** If a piece sits in two splits, a model can recite it and look clever. MAESTRO's official splits keep
+# > all performances of a piece together. Bach set the same hymn tunes again and again; so here the splits keep all
+# > settings of a *tune* together. Titles are the least one can check:
+
+# %%
+titles = {split: {(p.composer, p.title) for p in corpus.split(split)} for split in SPLITS}
+assert not titles["train"] & titles["validation"] and not titles["train"] & titles["test"]
+assert not titles["validation"] & titles["test"]
+
+# %% [markdown]
+# How long are the pieces? And how does Bach compare with concert pianists? Counts from 459 performances of MAESTRO
+# come with the course, so you can compare without the files.
+
+# %%
+maestro = json.loads((MIDI_DATA / "maestro_statistics.json").read_text(encoding="utf-8"))["histograms"]
+
+
+def compare(values, measure, label, **options):
+    """A histogram of our values, and MAESTRO's counts in the same bins as a line."""
+    edges, counts = maestro[measure]["edges"], maestro[measure]["counts"]
+    return plot_histogram(values, edges, label, counts, (CORPUS, "MAESTRO"), **options)
+
+
+# %% tags=["nbval-ignore-output"]
+fig, ax = compare([p.duration / 60 for p in corpus.pieces], "piece_length", "length (minutes)")
+
+# %% [markdown]
+# What to see: a chorale takes less than a minute; concert pieces take several, some more than ten.
+#
+# ## Which keys
+#
+# Now we read many files and put their notes end to end.
+
+# %%
+files = [p.path for p in corpus.split("train")[:FILES]]
+every = [read_notes(path, sustain=False) for path in files]
+together = Notes(*(np.concatenate(field) for field in zip(*every)))
+
+# %% tags=["nbval-ignore-output"]
+fig, ax = compare(together.pitch, "pitch", "key", note_names=True)
+
+# %% [markdown]
+# What to see: the middle of the keyboard does most of the work, and the ends almost none. Four singers have a
+# narrower range than ten fingers. A model that knew nothing else would already gain by guessing middle keys.
+
+# %%
+low, high = np.percentile(together.pitch, [1, 99])
+assert 21 <= together.pitch.min() and together.pitch.max() <= 108
+print(f"98 in 100 notes lie between {note_name(round(low))} and {note_name(round(high))}")
+
+# %% [markdown]
+# ## How loud
+
+# %% tags=["nbval-ignore-output"]
+fig, ax = compare(together.velocity, "velocity", "velocity")
+
+# %% [markdown]
+# What to see: real pianists (the line) use almost the whole scale, in one smooth hill. Our performed chorales stay in
+# a narrow band. A model of Bach will learn no thunder.
+#
+# ## How long, and how soon the next
+
+# %% tags=["nbval-ignore-output"]
+fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3))
+gaps = np.concatenate([np.diff(notes.start) for notes in every])
+held = np.concatenate([durations(notes) for notes in every])
+compare(held, "duration", "key held (s)", ax=left)
+compare(gaps, "inter_onset", "to the next onset (s)", ax=right)
+for ax in (left, right):
+    ax.set(xscale="log", xlim=(0.003, 10))
+
+# %% [markdown]
+# What to see: on the left, chorales move in a few fixed note values (the spikes), pianists in all lengths. On the
+# right, most notes follow the one before within a few hundredths of a second, because they belong to one chord: the
+# *onset* of a chord is a small cloud, not a point. Then comes a gap, and the next chord.
+#
+# ## How many at once
+#
+# How many keys are down at a time? Go through all starts and ends in order of time and keep a count: a start adds
+# one, an end takes one away.
+
+# %%
+def keys_over_time(notes):
+    """Times at which the number of keys down changes, and the number from then on."""
+    times = np.concatenate([notes.start, notes.end])
+    change = np.concatenate([np.ones(len(notes.start)), -np.ones(len(notes.end))])
+    order = np.argsort(times, kind="stable")
+    return times[order], change[order].cumsum()
+
+
+# %% tags=["nbval-ignore-output"]
+notes = read_notes(piece.path, sustain=False)
+times, count = keys_over_time(notes)
+fig, ax = plt.subplots(figsize=(9, 2.2))
+ax.step(times, count, where="post")
+_ = ax.set(xlabel="time (s)", ylabel="keys down", title=piece.title, xlim=(0, 15))
+
+# %% [markdown]
+# What to see: a chorale has four voices, so the count is four, and falls for a moment wherever voices let go of one
+# key to strike the next. Between phrases everybody breathes. At the very end it is zero: every key that went down
+# came up again.
+
+# %%
+assert count[-1] == 0 and count.min() >= 0
+
+# %% [markdown]
+# ## The sustain pedal
+#
+# A piano has one more trick. While the right pedal is down, a string goes on sounding after its key was let go. In
+# the file that is a stream of *control changes*, number 64, with a value from 0 (up) to 127 (down); from 64 on the
+# pedal counts as down. Chorales have none, so here is a tiny piece: three short notes, and the pedal down from
+# 0.1 s to 2 s.
+
+# %% tags=["nbval-check-output"]
+three = Notes(
+    start=np.array([0.0, 0.5, 1.0]),
+    end=np.array([0.3, 0.8, 1.3]),
+    pitch=np.array([60, 64, 67]),
+    velocity=np.array([80, 70, 60]),
+)
+pedal = np.array([[0.1, 2.0]])  # when it goes down, when it comes up
+print("keys let go at", three.end, "but heard until", sustained(three.end, pedal))
+
+# %% tags=["nbval-ignore-output"]
+with_pedal = three._replace(end=sustained(three.end, pedal))
+dry, wet = (notes_to_roll(n, MIDI_CONFIG, duration=2.5) / MIDI_CONFIG["velocity_bins"] for n in (three, with_pedal))
+fig, ax = plot_two_rolls(dry, wet, titles=("keys", "what is heard"))
+
+# %% tags=["nbval-ignore-output"]
+player(dry, title="without the pedal")
+
+# %% tags=["nbval-ignore-output"]
+player(wet, title="with the pedal")
+
+# %% [markdown]
+# Three notes have become a chord. How much of this is there in real playing?
+
+# %%
+edges, pieces = (np.array(maestro["pedal_rate"][name]) for name in ("edges", "counts"))
+mostly = pieces[edges[:-1] >= 0.5].sum() / pieces.sum()
+print(f"MAESTRO: in {100 * mostly:.0f} % of the pieces the pedal is down more than half of the time")
+print("our piece: pressed", len(read_pedal(piece.path)), "times")
+
+# %% [markdown]
+# From here on, a note lasts as long as it is *heard*: until key and pedal are both up, or the key is struck again.
+#
+# ## What a model must learn
+#
+# The next notebook turns notes into a **piano roll**: a table with a row for every sixteenth of a second and a column
+# for each of the 88 keys. A first look, to know what we are up against:
+
+# %% tags=["nbval-check-output"]
+roll = midi_to_piano_roll(piece.path, MIDI_CONFIG)
+print("rows (frames), columns (keys):", roll.shape)
+print(f"cells that sound: {100 * np.mean(roll > 0):.1f} %")
+same = (roll[1:] > 0) == (roll[:-1] > 0)
+print(f"cells like those one row before: {100 * same.mean():.1f} %")
+print(f"rows exactly like the row before: {100 * same.all(axis=1).mean():.1f} %")
+
+# %% [markdown]
+# - **Sparse**: nearly all cells are empty. "Nothing sounds" is right for more than nine cells in ten, and worthless.
+# - **Repetitive**: "the same as before" is right for nearly every cell. Whatever we build must beat *that*.
+# - **The moments that matter are rare**: the rows in which something changes are the music.
+#
+# And how full is a row?
+
+# %% tags=["nbval-ignore-output"]
+rolls = [midi_to_piano_roll(path, MIDI_CONFIG) for path in files[:100]]
+sounding = np.concatenate([keys_sounding(r) for r in rolls])
+fig, ax = compare(sounding, "keys_pedal", "keys that sound")
+_ = ax.set(xlim=(-0.5, 20))
+
+# %% [markdown]
+# What to see: four voices give four keys, row after row. Pianists with a pedal reach ten and more, and the count
+# changes all the time. With 88 keys there are 2⁸⁸ different rows, more than any table can hold: so we will need a
+# model that has learned what goes with what.
+#
+# ## Is the data sound?
+#
+# Before a model sees a corpus, look for what should never be in it.
+
+# %%
+for path, notes in zip(files, every):
+    assert len(notes.start) > 0, f"{path}: no notes"
+    assert (notes.end > notes.start).all(), f"{path}: a note that ends before it starts"
+    assert (notes.velocity >= 1).all() and (notes.velocity <= 127).all(), f"{path}: velocity"
+    assert (np.diff(notes.start) >= 0).all(), f"{path}: not in order of time"
+assert not corpus.skipped, "files were left out: look at corpus.skipped"
+print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
+
+# %% [markdown]
+# ## Summary
+#
+# - A MIDI file lists what a player did: key, time, velocity, pedal. It is thousands of times smaller than a recording.
+# - `read_notes` gives four arrays; `load_corpus` gives pieces in three splits that share no piece.
+# - Music is sparse and repetitive: few keys at a time, and most rows are like the row before.
+# - Chords are clouds of onsets, and the pedal makes notes last longer than keys are held.
+# - Bach's chorales are regular; MAESTRO's performances are not. The figures showed how much.
+#
+# ## Exercises
+#
+# Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in `A6_solutions`.
+#
+# **1 (easy).** What is the longest note of our piece, in seconds?
+
+# %%
+notes = read_notes(piece.path, sustain=False)
+longest = ...
+
+check("01.1", longest, notes)
+
+# %% [markdown]
+# **2 (easy).** What share of the notes of `together` are on black keys? (C♯, D♯, F♯, G♯, A♯: the remainders 1, 3, 6,
+# 8 and 10.)
+
+# %%
+black = ...
+
+check("01.2", black, together)
+
+# %% [markdown]
+# **3 (easy).** How many notes a second are played in the files of `every`: all notes, over the sum of the times at
+# which the pieces' last notes end?
+
+# %%
+notes_per_second = ...
+
+check("01.3", notes_per_second, every)
+
+# %% [markdown]
+# **4 (medium).** How many keys of our piece are down on average, from its first event to its last? Weigh each entry of
+# `count` with the time until the next.
+
+# %%
+mean_keys = ...
+
+check("01.4", mean_keys, notes)
+
+# %% [markdown]
+# **5 (medium).** Which step does the melody take most often, in semitones? Notes that start within 0.05 s of the note
+# before belong to the same chord; the melody is the highest note of each chord. Leave out steps of 0.
+
+# %%
+step = ...
+
+check("01.5", step, notes)
+
+# %% [markdown]
+# **6 (open).** Put the files of a composer or a style that you like into a folder and run this notebook with
+# `CORPUS = "path/to/folder"`. Which of the figures differ most from MAESTRO's, and can you hear why?
+#
+# ## Next
+#
+# `02_piano_roll`: from notes to a table of numbers and back, what is lost on the way, and how to lose less.
+#
+# ## References
+#
+# - Curtis Hawthorne et al., *Enabling Factorized Piano Music Modeling and Generation with the MAESTRO Dataset*,
+#   ICLR 2019, [arXiv 1810.12247](https://arxiv.org/abs/1810.12247).
+# - Michael Cuthbert and Christopher Ariza, *music21: A Toolkit for Computer-Aided Musicology*, ISMIR 2010.
+# - Colin Raffel and Daniel Ellis, *Intuitive Analysis, Creation and Manipulation of MIDI Data with pretty_midi*,
+#   ISMIR 2014 (late-breaking demo).
+# - Meinard Müller, *Fundamentals of Music Processing*, Springer 2015, chapter 1; notebooks at
+#   [audiolabs-erlangen.de/FMP](https://www.audiolabs-erlangen.de/FMP).
