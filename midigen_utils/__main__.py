@@ -52,7 +52,7 @@ def train(options):
     midi_config = _midi_config(options)
     rolls, _ = _load(options, midi_config)
     config.seed_everything(options.seed)
-    model = checkpoints.MODELS[MODEL_NAMES[options.model]](head=options.head)
+    model = checkpoints.MODELS[MODEL_NAMES[options.model]](head=options.head, velocity=midi_config["velocity_bins"])
     device = config.pick_device(options.device)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{type(model).__name__}, head {options.head}, {parameters:,} parameters, on {device.type}")
@@ -116,12 +116,14 @@ def evaluate(options):
     from .checkpoints import load_checkpoint, load_model
     from .metrics import fit_baselines
     from .training import evaluate as score
+    from .velocity import velocity_scores
 
     checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
     rolls, _ = _load(options, load_checkpoint(checkpoint)["midi_config"])
     _need_pieces(rolls, "train", "validation", options.split)
     device = config.pick_device(options.device)
-    models = {**fit_baselines(rolls["train"]), checkpoint: load_model(checkpoint)}
+    trained = load_model(checkpoint)
+    models = {**fit_baselines(rolls["train"]), checkpoint: trained}
     print(f"{options.corpus}, {options.split}: {len(rolls[options.split])} pieces; nats per frame; F1 at the")
     print("threshold that is best on validation\n")
     print("| model | NLL | NLL, changing frames | NLL, onset frames | precision | recall | F1 |")
@@ -131,6 +133,13 @@ def evaluate(options):
         result = score(model, rolls[options.split], device, threshold)
         columns = ("nll", "nll_change", "nll_onset", "precision", "recall", "f1")
         print(f"| {name} | " + " | ".join(f"{result[column]:.3f}" for column in columns) + " |")
+    if trained.velocity:
+        scores = velocity_scores(trained.cpu(), rolls[options.split], rolls["train"])
+        print(f"\nvelocity: {scores['nll']:.3f} nats per note. Bins that the guess is off, of {trained.velocity.bins}:")
+        print(
+            f"model {scores['error']:.2f}, the last velocity again {scores['error_last']:.2f}, "
+            f"the median of training {scores['error_median']:.2f}"
+        )
 
 
 def demo(options):

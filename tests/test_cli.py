@@ -36,7 +36,7 @@ def test_from_a_folder_of_midi_to_a_piece_one_can_hear(tunes, midi_data, small_m
     assert "</html>" in files[".html"].read_text(encoding="utf-8")
     assert __main__.main(["evaluate", "--corpus", str(tunes), "--split", "test", "--device", "cpu"]) == 0
     table = capsys.readouterr().out
-    assert all(name in table for name in ("marginal", "copy last frame", "Markov-1", "best_model.pt"))
+    assert all(name in table for name in ("marginal", "copy last frame", "Markov-1", "best_model.pt", "velocity: "))
     assert __main__.main(["train", "--corpus", str(tunes), "--model", "lstm", "--epochs", "2", "--resume"]) == 0
     assert checkpoints.load_checkpoint(midi_data / "last_model.pt")["epoch"] == 1
 
@@ -110,3 +110,13 @@ def test_generate_continues_a_midi_file_of_your_own(tmp_path, midi_data, small_m
     (made,) = (midi_data / "generated").glob("*.mid")
     ours, theirs = midi_to_piano_roll(made, MIDI_CONFIG)[:48] > 0, midi_to_piano_roll(seed, MIDI_CONFIG)[:48] > 0
     assert np.array_equal(ours, theirs)
+
+
+def test_chords_from_the_command_line(tunes, midi_data, small_models, capsys):
+    corpus = ["--corpus", str(tunes), "--device", "cpu"]
+    assert __main__.main(["train", *corpus, "--model", "lstm", "--head", "chords", "--epochs", "1"]) == 0
+    assert checkpoints.load_model(midi_data / "best_model.pt").config["head"] == "chords"
+    assert __main__.main(["generate", *corpus, "--seconds", "2", "--name", "chords"]) == 0
+    assert (midi_data / "generated").is_dir()
+    assert __main__.main(["train", *corpus, "--model", "lstm", "--epochs", "2", "--resume"]) == 1
+    assert "cannot resume" in capsys.readouterr().err  # the checkpoint has chords, this run would have keys
