@@ -75,6 +75,7 @@ def train(options):
         folder=options.output,
         device=device,
         midi_config=midi_config,
+        extras={"corpus": options.corpus},
     )
     if options.epochs > 0:
         print(f"best model: {(options.output or config.MIDI_DATA) / 'best_model.pt'}")
@@ -86,7 +87,8 @@ def generate(options):
     from .generation import generate_music, generate_random_seed
 
     checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
-    midi_config = load_checkpoint(checkpoint)["midi_config"]
+    state = load_checkpoint(checkpoint)
+    midi_config, options.corpus = state["midi_config"], options.corpus or state.get("corpus", "bach")
     model = load_model(checkpoint, config.pick_device(options.device))
     fs = midi_config["fs"]
     frames = round(options.seed_seconds * fs)
@@ -119,7 +121,9 @@ def evaluate(options):
     from .velocity import velocity_scores
 
     checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
-    rolls, _ = _load(options, load_checkpoint(checkpoint)["midi_config"])
+    state = load_checkpoint(checkpoint)
+    options.corpus = options.corpus or state.get("corpus", "bach")
+    rolls, _ = _load(options, state["midi_config"])
     _need_pieces(rolls, "train", "validation", options.split)
     device = config.pick_device(options.device)
     trained = load_model(checkpoint)
@@ -255,9 +259,10 @@ def _parser():
         sub.set_defaults(run=run)
         return sub
 
-    def corpus_verb(run, corpus="bach"):
+    def corpus_verb(run, corpus="bach", default=None):
         sub = verb(run)
-        sub.add_argument("--corpus", default=corpus, help=f"bach, maestro or a folder of MIDI files (default {corpus})")
+        text = f"bach, maestro or a folder of MIDI files (default {default or corpus})"
+        sub.add_argument("--corpus", default=None if default else corpus, help=text)
         sub.add_argument("--all-instruments", action="store_true", help="take all tracks but drums, not only pianos")
         sub.add_argument("--limit", type=int, help="so many training pieces only, for a quick try (such as 50)")
         return sub
@@ -282,7 +287,7 @@ def _parser():
     sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")
     sub.add_argument("--output", type=Path, help="folder to write into (default midi_data)")
     sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    sub = corpus_verb(generate)
+    sub = corpus_verb(generate, default="what the model was trained on")
     sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")
     sub.add_argument("--seed", default="corpus", help="corpus, random, or the path of a MIDI file (default corpus)")
     number(sub, "piece", int, 0, "which piece of the test split is the seed")
@@ -292,7 +297,7 @@ def _parser():
     number(sub, "random-seed", int, 0, "another one gives another take")
     sub.add_argument("--name", help="of the files in midi_data/generated (default: the seed's title)")
     sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    sub = corpus_verb(evaluate)
+    sub = corpus_verb(evaluate, default="what the model was trained on")
     sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")
     sub.add_argument("--split", choices=("train", "validation", "test"), default="validation")
     sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")

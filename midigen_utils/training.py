@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import signal
 import threading
 import time
@@ -39,13 +40,15 @@ def fit(
     folder=None,
     device=None,
     midi_config=MIDI_CONFIG,
+    extras=None,
     on_epoch=None,
 ):
     """Train a model to predict the next frame, and keep the best of its epochs.
 
     After each epoch it writes into `folder`: `last_model.pt` (to go on from),
-    `best_model.pt` (the lowest validation loss so far) and `history.csv`. When it ends,
-    the model holds the weights of the last epoch; `load_model` gives the best.
+    `best_model.pt` (the lowest validation loss so far) and `history.csv`. The files of an
+    earlier run there are kept as `earlier_best_model.pt` and so on. When it ends, the model
+    holds the weights of the last epoch; `load_model` gives the best.
 
     Notebook: 03_lstm_baseline
 
@@ -66,6 +69,7 @@ def fit(
         folder: where to write, default `midi_data/`.
         device: `torch.device`, default `pick_device()`.
         midi_config: the `MIDI_CONFIG` of the rolls, kept in the checkpoint.
+        extras: dict of plain values (text, numbers, lists) to keep in the checkpoints, such as the corpus.
         on_epoch: called with the history after each epoch, to draw it, say.
 
     Returns:
@@ -104,19 +108,20 @@ def fit(
         history, epoch, step, total = state["history"], state["epoch"] + 1, state["step"], state["total"]
     else:
         config.seed_everything(seed)
+        _keep_earlier_run(folder)
 
     def save(name, epoch, step=0, total=0.0):
-        state = _run_state(scaler, history, step, total, settings, midi_config)
+        state = {**(extras or {}), **_run_state(scaler, history, step, total, settings, midi_config)}
         val_loss = history[-1]["val_loss"] if history else math.inf
         save_checkpoint(folder / name, model, optimizer, epoch, val_loss, **state)
 
-    while epoch < epochs and not _out_of_patience(history, patience):
-        started = time.perf_counter()
-        model.train()
-        progress = tqdm(
-            batches.epoch(epoch, first=step), f"epoch {epoch + 1}/{epochs}", len(batches), initial=step, leave=False
-        )
-        with _ctrl_c_between_steps() as pressed:
+    with _ctrl_c_between_steps() as pressed:
+        while epoch < epochs and not _out_of_patience(history, patience):
+            started = time.perf_counter()
+            model.train()
+            progress = tqdm(
+                batches.epoch(epoch, first=step), f"epoch {epoch + 1}/{epochs}", len(batches), initial=step, leave=False
+            )
             for x_bins, y_bins in progress:  # (B, T, P) each
                 x, y = (x_bins > 0).float(), (y_bins > 0).float()
                 with config.autocast(device):
@@ -140,32 +145,36 @@ def fit(
                 if pressed:
                     progress.close()
                     save("last_model.pt", epoch - 1, step, total)
-                    print(f"Interrupted in epoch {epoch + 1}, step {step}. Saved: resume=True (--resume) goes on here.")
-                    raise KeyboardInterrupt
-        val_loss = evaluate(model, rolls["validation"], device)["nll"]
-        if not math.isfinite(val_loss):
-            raise RuntimeError(_not_a_number(epoch, step, learning_rate))
-        seconds = time.perf_counter() - started
-        history.append(
-            {"epoch": epoch, "train_loss": total / len(dataset), "val_loss": val_loss, "seconds": round(seconds, 2)}
-        )
-        tqdm.write(
-            f"epoch {epoch + 1:3d}  train {total / len(dataset):.3f}  validation {val_loss:.3f} nats per frame"
-            f"  {seconds:.0f} s"
-        )
-        if val_loss == min(row["val_loss"] for row in history):
-            save("best_model.pt", epoch)
-        save("last_model.pt", epoch)
-        _write_history(folder / "history.csv", history)
-        if on_epoch:
-            on_epoch(history)
-        epoch, step, total = epoch + 1, 0, 0.0
+                    _stop(f"in epoch {epoch + 1}, step {step}")
+            val_loss = evaluate(model, rolls["validation"], device)["nll"]
+            if not math.isfinite(val_loss):
+                raise RuntimeError(_not_a_number(epoch, step, learning_rate))
+            seconds, train_loss = time.perf_counter() - started, total / len(dataset)
+            history.append(dict(epoch=epoch, train_loss=train_loss, val_loss=val_loss, seconds=round(seconds, 2)))
+            tqdm.write(
+                f"epoch {epoch + 1:3d}  train {train_loss:.3f}  validation {val_loss:.3f} nats per frame"
+                f"  {seconds:.0f} s"
+            )
+            if val_loss == min(row["val_loss"] for row in history):
+                save("best_model.pt", epoch)
+            save("last_model.pt", epoch)
+            _write_history(folder / "history.csv", history)
+            if on_epoch:
+                on_epoch(history)
+            epoch, step, total = epoch + 1, 0, 0.0
+            if pressed:
+                _stop(f"after epoch {epoch}")
     return history
+
+
+def _stop(where):
+    print(f"Interrupted {where}. Saved: resume=True (--resume) goes on here.")
+    raise KeyboardInterrupt
 
 
 @contextmanager
 def _ctrl_c_between_steps():
-    """A list that is no longer empty once Ctrl-C was pressed, so that no step is left half done.
+    """A list that is no longer empty once Ctrl-C was pressed, so that no step or validation is left half done.
 
     A second Ctrl-C stops at once. In a thread, which no Ctrl-C reaches, nothing changes.
     """
@@ -273,6 +282,15 @@ def _restore(model, optimizer, scaler, state, settings, learning_rate):
     torch.set_rng_state(state["rng_state"])
     if torch.cuda.is_available() and state["cuda_rng_state"]:
         torch.cuda.set_rng_state_all(state["cuda_rng_state"])
+    if torch.backends.mps.is_available() and state.get("mps_rng_state") is not None:
+        torch.mps.set_rng_state(state["mps_rng_state"])
+
+
+def _keep_earlier_run(folder):
+    """A new run does not destroy an old one: its files get another name (those of the run before it are replaced)."""
+    for name in ("best_model.pt", "last_model.pt", "history.csv"):
+        if (folder / name).is_file():
+            os.replace(folder / name, folder / f"earlier_{name}")
 
 
 def _run_state(scaler, history, step, total, settings, midi_config):
@@ -286,6 +304,7 @@ def _run_state(scaler, history, step, total, settings, midi_config):
         "scaler_state_dict": scaler.state_dict(),
         "rng_state": torch.get_rng_state(),
         "cuda_rng_state": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps_rng_state": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
 
 

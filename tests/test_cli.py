@@ -116,7 +116,10 @@ def test_chords_from_the_command_line(tunes, midi_data, small_models, capsys):
     corpus = ["--corpus", str(tunes), "--device", "cpu"]
     assert __main__.main(["train", *corpus, "--model", "lstm", "--head", "chords", "--epochs", "1"]) == 0
     assert checkpoints.load_model(midi_data / "best_model.pt").config["head"] == "chords"
-    assert __main__.main(["generate", *corpus, "--seconds", "2", "--name", "chords"]) == 0
+    trained_on = ["--device", "cpu"]  # the checkpoint knows the corpus
+    assert __main__.main(["generate", *trained_on, "--seconds", "2", "--name", "chords"]) == 0
+    assert __main__.main(["evaluate", *trained_on]) == 0
+    assert str(tunes) in capsys.readouterr().out
     assert (midi_data / "generated").is_dir()
     assert __main__.main(["train", *corpus, "--model", "lstm", "--epochs", "2", "--resume"]) == 1
     assert "cannot resume" in capsys.readouterr().err  # the checkpoint has chords, this run would have keys

@@ -86,6 +86,39 @@ def test_resumed_in_the_middle_of_an_epoch_is_the_run_that_was_not_interrupted(
     assert [r["train_loss"] for r in history] == pytest.approx([r["train_loss"] for r in expected])
 
 
+def test_ctrl_c_during_the_validation_saves_the_epoch_before_it_stops(toy_rolls, tmp_path, monkeypatch, capsys):
+    whole = MusicLSTM(hidden_size=8)
+    torch.manual_seed(0)
+    start = {name: value.clone() for name, value in whole.state_dict().items()}
+    quick(whole, toy_rolls, tmp_path / "whole", epochs=2)
+    real = training.evaluate
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    resumed = MusicLSTM(hidden_size=8)
+    resumed.load_state_dict(start)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            quick(resumed, toy_rolls, tmp_path / "parts", epochs=2)
+    assert "after epoch 1. Saved" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "parts/last_model.pt")["epoch"] == 0
+    assert len(quick(resumed, toy_rolls, tmp_path / "parts", epochs=2, resume=True)) == 2
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_a_new_run_keeps_the_files_of_the_one_before_and_extras_are_in_the_checkpoint(toy_rolls, tmp_path):
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=2, extras={"corpus": "toys"})
+    before = (tmp_path / "best_model.pt").read_bytes()
+    assert load_checkpoint(tmp_path / "best_model.pt")["corpus"] == "toys"
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
+    assert (tmp_path / "earlier_best_model.pt").read_bytes() == before
+    assert (tmp_path / "earlier_history.csv").is_file() and (tmp_path / "earlier_last_model.pt").is_file()
+    assert "corpus" not in load_checkpoint(tmp_path / "best_model.pt")
+
+
 def test_resuming_with_other_settings_or_data_is_refused_by_name(toy_rolls, tmp_path):
     quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
     for change, name in (({"seed": 1}, "seed"), ({"batch_size": 4}, "batch_size"), ({"transpose": 2}, "transpose")):
