@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,11 +100,11 @@ def load_corpus(name_or_folder="bach", all_instruments=False):
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; a corpus is 'bach', 'maestro' or a folder of MIDI files")
     if _metadata_file(folder):
-        return load_maestro(folder, name=folder.resolve().name)
+        return load_maestro(folder, folder.resolve().name, all_instruments)
     return load_folder(folder, all_instruments)
 
 
-def load_maestro(folder=None, name="maestro"):
+def load_maestro(folder=None, name="maestro", all_instruments=False):
     """A corpus in MAESTRO's layout: a CSV of seven columns beside its MIDI files.
 
     Source: Hawthorne et al., ICLR 2019, arXiv 1810.12247.
@@ -113,13 +114,14 @@ def load_maestro(folder=None, name="maestro"):
     Args:
         folder: default `maestro-v3.0.0` below `$MIDIGEN_DATA` or `midi_data/`.
         name: name of the corpus.
+        all_instruments: take all tracks but drums of each file, not only pianos.
 
     Returns:
         `Corpus` with the official splits. Listed files that are missing are in `skipped`.
 
     Raises:
         FileNotFoundError: no such folder, or no CSV in it.
-        ValueError: the CSV lacks a column, or a row cannot be understood.
+        ValueError: the CSV is not UTF-8, lacks a column, or a row cannot be understood.
     """
     folder = Path(folder) if folder else config.find_data(MAESTRO_FOLDER)
     table = _metadata_file(folder)
@@ -129,7 +131,11 @@ def load_maestro(folder=None, name="maestro"):
             "or set MIDIGEN_DATA to the folder that holds maestro-v3.0.0"
         )
     pieces, skipped = [], []
-    with open(table, encoding="utf-8-sig", newline="") as file:
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{table}: not UTF-8 text; save it with that encoding") from None
+    with io.StringIO(text, newline="") as file:
         rows = csv.DictReader(file)
         missing = [column for column in COLUMNS if column not in (rows.fieldnames or [])]
         if missing:
@@ -150,7 +156,7 @@ def load_maestro(folder=None, name="maestro"):
             pieces.append(Piece(path, row["split"], row["canonical_composer"], row["canonical_title"], year, duration))
     if not pieces:
         raise ValueError(f"{table}: none of its {len(skipped)} files is in {folder}")
-    return Corpus(name, folder, tuple(pieces), tuple(skipped))
+    return Corpus(name, folder, tuple(pieces), tuple(skipped), all_instruments)
 
 
 def load_folder(folder, all_instruments=False):

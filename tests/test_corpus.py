@@ -58,6 +58,15 @@ def test_a_bad_metadata_row_is_refused_with_its_line(tmp_path, row, message):
         load_maestro(folder)
 
 
+def test_a_table_in_another_encoding_is_named_and_all_instruments_reaches_a_folder_with_a_table(tmp_path):
+    folder = maestro_like(tmp_path / "m", [("train", "a.midi")])
+    assert load_corpus(folder, all_instruments=True).all_instruments and not load_corpus(folder).all_instruments
+    table = next(folder.glob("*.csv"))
+    table.write_bytes(table.read_bytes() + "Dvořák".encode("latin-2"))
+    with pytest.raises(ValueError, match=f"{table.name}: not UTF-8"):
+        load_corpus(folder)
+
+
 def test_no_maestro_says_how_to_get_it(midi_data, monkeypatch):
     monkeypatch.delenv("MIDIGEN_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match="midigen_utils data"):
