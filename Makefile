@@ -55,7 +55,7 @@ test-slow: setup  ## Run the tests that take minutes
 	$(RUN) pytest -m slow
 
 test-browser: setup  ## Run the tests that drive a browser (Debian's chromium)
-	$(RUN) pytest -m browser tests/test_browser.py
+	$(RUN) pytest -m browser
 
 lint: setup  ## Check style
 	$(RUN) ruff check .

@@ -26,6 +26,8 @@ _HOME = {
     "plotting": "plot_piano_roll plot_history",
     "playback": "play_piano_roll synthesize write_wav",
     "browser": "player save_page",
+    "composing": "studio",
+    "listening": "blind_test",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 __all__ = sorted(_MODULE_OF)

@@ -11,7 +11,7 @@ from .velocity import loudness
 DEFAULT_VELOCITY = 0.6  # of new notes after a silent seed
 
 
-def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=None, random_seed=None):
+def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=None, random_seed=None, on_frame=None):
     """Continue a piano roll.
 
     The model reads the seed in one call, then one frame at a time, so a frame costs the
@@ -29,10 +29,11 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
         temperature: above 0; below 1 bolder about what is likely, above 1 closer to even odds.
         head: `"keys"` or `"chords"`; default what the model was trained for.
         random_seed: int for the same music each time (on one machine); default torch's own random numbers.
+        on_frame: called after each new frame with their number so far; to stop there it returns `True`.
 
     Returns:
-        `(S + num_frames, 88)` float32 in [0, 1] (with a leading B if the seed has one); the first S
-        frames are the seed, unchanged.
+        `(S + num_frames, 88)` float32 in [0, 1] (with a leading B if the seed has one), fewer frames
+        if `on_frame` stopped it; the first S frames are the seed, unchanged.
 
     Raises:
         ValueError: a temperature of 0 or less, a seed that is empty, of the wrong shape or with values outside [0, 1],
@@ -77,6 +78,9 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
         else:
             last = model.chords.sample(known, torch.from_numpy(last).to(device), temperature, generator).numpy()
         frames[t] = strike(known, last)
+        if on_frame is not None and on_frame(t + 1):
+            frames = frames[: t + 1]
+            break
     model.train(was_training)
     music = np.concatenate([seed, frames.transpose(1, 0, 2)], axis=1)
     return music[0] if roll.ndim == 2 else music

@@ -1,0 +1,126 @@
+"""A take: the settings of one piece of music, the music, and the Python that makes it again."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .config import MIDI_CONFIG
+from .piano_roll import midi_to_piano_roll
+
+FS = MIDI_CONFIG["fs"]
+
+
+class Settings(NamedTuple):
+    """What a take is made from.
+
+    Attributes:
+        name: of the model.
+        model: the model, or the path of its checkpoint.
+        midi: path of the MIDI file that begins it, `None` for a random pattern.
+        source: what it begins with, in words.
+        all_instruments: whether all tracks of `midi` but drums are read, not only pianos.
+        seed_frames, num_frames: frames that the model is given at most, and frames that it adds.
+        temperature, random_seed: as for `generate_music`.
+    """
+
+    name: str
+    model: object
+    midi: Path | None
+    source: str
+    all_instruments: bool
+    seed_frames: int
+    num_frames: int
+    temperature: float
+    random_seed: int
+
+    def code(self):
+        """The cell that makes the same music."""
+        names, model = ["generate_music", "player"], f"models[{self.name!r}]  # of the dict that you gave to studio"
+        if _is_path(self.model):
+            names, model = [*names, "load_model"], f"load_model({shortest(self.model)!r})"
+        if self.midi is None:
+            names, seed = [*names, "generate_random_seed"], f"generate_random_seed({self.random_seed})"
+        else:
+            names, tracks = [*names, "midi_to_piano_roll", "MIDI_CONFIG"], ", all_instruments=True"
+            seed = f"midi_to_piano_roll({shortest(self.midi)!r}, MIDI_CONFIG{tracks if self.all_instruments else ''})"
+        how = f"temperature={self.temperature:g}, random_seed={self.random_seed}"
+        return (
+            f"from midigen_utils import {', '.join(sorted(names))}\n\n"
+            f"model = {model}\n"
+            f"seed = {seed}[:{self.seed_frames}]\n"
+            f"music = generate_music(model, seed, {self.num_frames}, {how})\n"
+            "player(music, seed_frames=len(seed))"
+        )
+
+
+class Take(NamedTuple):
+    """One piece of music.
+
+    Attributes:
+        settings: `Settings`.
+        music: `(S + num_frames, 88)` float32 in [0, 1]: the seed, and what the model added.
+        seed_frames: S, the frames of the seed.
+    """
+
+    settings: Settings
+    music: np.ndarray
+    seed_frames: int
+
+    def words(self):
+        """The settings as one line."""
+        given, added = self.seed_frames / FS, (len(self.music) - self.seed_frames) / FS
+        return (
+            f"{given:g} s of {self.settings.source}, then {added:g} s"
+            f" · temperature {self.settings.temperature:g} · random seed {self.settings.random_seed}"
+        )
+
+
+def compose(settings, on_frame=None):
+    """Make a take.
+
+    Args:
+        settings: `Settings`.
+        on_frame: as for `generate_music`; stopped by it, the take is shorter.
+
+    Returns:
+        `Take`.
+
+    Raises:
+        ValueError, OSError: a file that cannot be read, a seed of silence, or what `generate_music` refuses.
+    """
+    from .checkpoints import load_model
+    from .generation import generate_music, generate_random_seed
+
+    model = load_model(settings.model) if _is_path(settings.model) else settings.model
+    if settings.midi is None:
+        seed = generate_random_seed(settings.random_seed)
+    else:
+        seed = midi_to_piano_roll(settings.midi, MIDI_CONFIG, all_instruments=settings.all_instruments)
+    seed = seed[: settings.seed_frames]
+    if not seed.any():
+        raise ValueError(f"the piece begins with {len(seed) / FS:g} s of silence: take a longer seed")
+    music = generate_music(
+        model,
+        seed,
+        settings.num_frames,
+        settings.temperature,
+        random_seed=settings.random_seed,
+        on_frame=on_frame,
+    )
+    return Take(settings, music, len(seed))
+
+
+def shortest(path):
+    """A path as text, from the working directory where that is shorter."""
+    path = Path(path)
+    try:
+        relative = Path(os.path.relpath(path))
+    except ValueError:  # another drive of Windows
+        return path.as_posix()
+    return min(relative.as_posix(), path.as_posix(), key=len)
+
+
+def _is_path(model):
+    return isinstance(model, (str, os.PathLike))

@@ -1,0 +1,80 @@
+"""The blind test, driven from Python as its buttons drive it."""
+
+import re
+
+import numpy as np
+import pytest
+
+from midigen_utils.listening import blind_test, luck
+
+
+def clips(count, seed=0, frames=40):
+    rng = np.random.default_rng(seed)
+    return [(rng.random((frames, 88)) < 0.02) * 0.5 for _ in range(count)]
+
+
+def html_of(test):
+    return test.clip.children[0].outputs[0]["data"]["text/html"]
+
+
+def play(test, answer):
+    """Guess every clip; what the page held for each."""
+    seen = []
+    while len(test.guesses) < len(test._clips):
+        seen.append((test.status.value, html_of(test), test.clip.children[0].outputs[0]["data"]["text/plain"]))
+        test.buttons[[b.description for b in test.buttons].index(answer(len(test.guesses)))].click()
+    return seen
+
+
+def test_the_order_is_the_same_for_a_seed_and_another_for_another():
+    takes = {"real": clips(30), "LSTM": clips(30, 1), "Mamba": clips(30, 2)}
+    tests = [blind_test(takes, seed) for seed in (0, 0, 1)]
+    first, again, other = ([(name, roll.sum(), roll.argmax()) for name, roll in test._clips] for test in tests)
+    assert first == again != other
+    assert len(set(first)) == 30  # no clip twice
+    names = [name for name, _, _ in first]
+    assert set(names) == set(takes) and names != [name for name, _, _ in other]
+
+
+def test_the_page_does_not_betray_the_answer():
+    same = clips(1) * 4
+    longer = [np.concatenate([roll, roll]) for roll in same]
+    test = blind_test({"Wahrheit": same, "Maschine": longer}, 3)
+    other = blind_test({"Maschine": same, "Wahrheit": longer}, 4)
+    for (status, page, text), twin in zip(play(test, lambda i: "Maschine"), play(other, lambda i: "Maschine")):
+        assert (status, page, text) == twin  # the same music looks the same, whoever made it
+        assert not any(name in status + page + text for name in ("Wahrheit", "Maschine"))
+    assert len({truth for truth, _ in test.guesses}) == 2
+    assert "midigen-blind" in page and "midigen-blind" not in html_of(test)  # the roll is seen only at the end
+
+
+def test_right_answers_are_counted_in_a_table():
+    test = blind_test({"a <b>": clips(5), "c": clips(5, 1)}, 1)
+    truth = [name for name, _ in test._clips]
+    play(test, lambda i: "c" if i == 0 else truth[i])
+    assert truth[0] == "a <b>"
+    assert "4 of 5 right" in test.status.value
+    assert f"{100 * luck(4, 5, 2):.1f} %" in test.status.value
+    a, c = truth.count("a <b>"), truth.count("c")
+    plain = re.sub(r"<tr>|</t.>", " ", test.status.value.split("<table>")[1])
+    words = re.sub(r"<[^<]*>", "", plain).split()
+    assert words == ["a", "&lt;b&gt;", "c", "a", "&lt;b&gt;", f"{a - 1}", "1", "c", "0", f"{c}"]
+    assert all(button.disabled for button in test.buttons)
+    test.buttons[0].click()
+    assert len(test.guesses) == 5
+
+
+def test_luck_is_the_upper_tail_of_a_binomial():
+    assert luck(0, 10, 3) == 1
+    assert luck(10, 10, 2) == 1 / 1024
+    assert luck(1, 2, 3) == pytest.approx(1 - (2 / 3) ** 2)
+    rolls = np.random.default_rng(0).integers(0, 3, (20000, 9))
+    assert luck(5, 9, 3) == pytest.approx(((rolls == 0).sum(axis=1) >= 5).mean(), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "takes", [{"real": clips(2)}, {"real": clips(2), "LSTM": []}, {"real": clips(2), "LSTM": [np.zeros((88, 40))]}]
+)
+def test_a_blind_test_that_cannot_be_is_refused(takes):
+    with pytest.raises(ValueError, match="roll"):
+        blind_test(takes)

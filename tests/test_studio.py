@@ -1,0 +1,286 @@
+"""The studio, driven from Python as its buttons drive it."""
+
+import hashlib
+import subprocess
+import sys
+import threading
+import time
+from datetime import datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_events, write_tune
+
+from midigen_utils import config
+from midigen_utils.checkpoints import save_checkpoint
+from midigen_utils.composing import PATTERN, PIECE, UPLOAD, YOURS, studio
+from midigen_utils.corpus import Corpus, Piece
+from midigen_utils.generation import generate_music, generate_random_seed
+from midigen_utils.lstm import MusicLSTM
+from midigen_utils.mamba import MusicMamba
+
+
+def a_model(kind=MusicLSTM, **size):
+    torch.manual_seed(0)
+    model = kind(**(size or {"hidden_size": 16}))
+    with torch.no_grad():
+        model.output.bias.fill_(-3.0)  # music is sparse
+    return model.eval()
+
+
+@pytest.fixture
+def corpus(tmp_path, midi_data):
+    """Three pieces of two composers; one begins with two seconds of silence."""
+    late = [(1920, "on", 60, 80), (2880, "off", 60, 0)]
+    folder = tmp_path / "corpus"
+    return Corpus(
+        "toy",
+        folder,
+        (
+            Piece(write_tune(folder / "a.mid", 1), "train", "Bach", "Air <in D>", 2004),
+            Piece(write_tune(folder / "b.mid", 2), "test", "Chopin", "Étude", 2006),
+            Piece(write_events(folder / "c.mid", late), "train", "Chopin", "Nocturne", 2008),
+        ),
+    )
+
+
+@pytest.fixture
+def desk(corpus):
+    desk = studio({"LSTM": a_model(), "Mamba": a_model(MusicMamba, d_model=16, n_layers=1)}, corpus)
+    desk.seconds.value = 5
+    yield desk
+    desk.close()
+
+
+def press(desk, button="generate"):
+    getattr(desk, button).click()
+    desk._thread.join(timeout=30)
+    assert not desk._thread.is_alive()
+
+
+class Shown(HTMLParser):
+    """What stands between <pre> and </pre>, as the browser shows it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.inside = "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.inside |= tag == "pre"
+
+    def handle_endtag(self, tag):
+        self.inside &= tag != "pre"
+
+    def handle_data(self, data):
+        self.text += data if self.inside else ""
+
+
+def code_shown(desk):
+    """The Python under the newest take."""
+    return Shown(desk.history.children[-1].children[1].value).text
+
+
+def upload(desk, name, content):
+    file = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
+    desk.upload.value = ({**file, "last_modified": datetime.now()},)
+
+
+def test_on_frame_counts_the_new_frames_and_stops_when_it_says_so():
+    model, seed, seen = a_model(), generate_random_seed(0), []
+    whole = generate_music(model, seed, 30, random_seed=1)
+    assert np.array_equal(generate_music(model, seed, 30, random_seed=1, on_frame=seen.append), whole)
+    assert seen == list(range(1, 31))
+    part = generate_music(model.train(), seed, 30, random_seed=1, on_frame=lambda done: done == 7)
+    assert np.array_equal(part, whole[:71])
+    assert model.training
+
+
+@pytest.mark.parametrize("kind", ["piece", "pattern", "upload", "checkpoint", "checkpoint of models"])
+def test_the_python_shown_under_a_take_makes_the_same_music(desk, corpus, tmp_path, kind):
+    desk.temperature.value, desk.random_seed.value = 0.85, 12
+    if kind == "pattern":
+        desk.seed.value, desk.seed_seconds.value = PATTERN, 2
+    elif kind == "upload":
+        desk.seed.value = UPLOAD
+        tune = [(0, "on", 60, 80), (4800, "off", 60, 0)]
+        upload(desk, "my “tune”.mid", write_events(tmp_path / "t.mid", tune, program=40).read_bytes())  # a violin
+    elif kind.startswith("checkpoint"):
+        other = a_model(hidden_size=8)
+        save_checkpoint(tmp_path / "it's.pt", other, torch.nn.Identity(), 0, 1.0)
+        if kind == "checkpoint":
+            desk.model.value, desk.checkpoint.value = YOURS, f" {tmp_path}/it's.pt "
+        else:
+            desk = studio({"saved": tmp_path / "it's.pt"}, corpus)
+    press(desk)
+    (take,) = desk.takes
+    space = {"models": desk._models}
+    exec(code_shown(desk), space)
+    assert np.array_equal(space["music"], take.music)
+    assert len(space["seed"]) == take.seed_frames == (32 if kind == "pattern" else 64)
+    assert len(take.music) == take.seed_frames + desk.seconds.value * 16
+
+
+def test_a_piece_is_found_by_composer_and_title_and_unseen_ones_come_first(desk, corpus):
+    assert desk.piece.value == corpus.pieces[1]
+    desk.composer.value = "Bach"
+    assert [label for label, _ in desk.piece.options] == ["Air <in D> (2004, train)"]
+    press(desk)
+    assert desk.takes[0].settings.midi == corpus.pieces[0].path
+    page = desk.history.children[0].children[0].outputs[0]["data"]["text/html"]
+    assert "4 s of Bach: Air &lt;in D&gt; (2004, train), then 5 s" in page and "Air <" not in page
+
+
+def test_only_the_controls_that_apply_are_shown(desk):
+    shown = {}
+    for kind in (PIECE, PATTERN, UPLOAD):
+        desk.seed.value = kind
+        shown[kind] = [desk.piece.layout.display, desk.composer.layout.display, desk.upload.layout.display]
+    assert shown == {PIECE: [None, None, "none"], PATTERN: ["none"] * 3, UPLOAD: ["none", "none", None]}
+    assert desk.checkpoint.layout.display == "none"
+    desk.model.value = YOURS
+    assert desk.checkpoint.layout.display is None
+
+
+def test_every_control_has_a_tooltip(desk):
+    controls = [value for value in vars(desk).values() if hasattr(value, "description") and hasattr(value, "tooltip")]
+    controls.remove(desk.status)
+    assert len(controls) == 14
+    assert all(control.tooltip for control in controls)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("no checkpoint", "no checkpoint there"),
+        ("not a checkpoint", "refused, it holds more than plain data"),
+        ("no upload", "no MIDI file yet"),
+        ("bad upload", "song.mid: not a MIDI file, or cut off"),
+        ("silence", "begins with 1 s of silence"),
+        ("file gone", "b.mid"),
+        ("broken model", "AttributeError"),
+        ("NaN", "predicts NaN"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_words_and_the_next_take_works(desk, corpus, tmp_path, trouble, words, capfd):
+    if "checkpoint" in trouble:
+        desk.model.value, desk.checkpoint.value = YOURS, str(tmp_path / "x.pt")
+        if trouble == "not a checkpoint":
+            (tmp_path / "x.pt").write_bytes(b"nonsense")
+    elif "upload" in trouble:
+        desk.seed.value = UPLOAD
+    elif trouble == "silence":
+        desk.piece.value, desk.seed_seconds.value = corpus.pieces[2], 1
+    elif trouble == "file gone":
+        corpus.pieces[1].path.unlink()
+    elif trouble == "broken model":
+        desk._models["LSTM"] = None
+    else:
+        desk._models["LSTM"] = a_model(hidden_size=4)
+        torch.nn.init.constant_(desk._models["LSTM"].output.bias, float("nan"))
+    if trouble == "bad upload":
+        upload(desk, "song.mid", b"nonsense")
+    else:
+        desk.generate.click()
+        if desk._thread:
+            desk._thread.join(timeout=30)
+    assert words in desk.status.value and 'role="alert"' in desk.status.value
+    assert "Traceback" not in desk.status.value and not desk.takes and not desk.generate.disabled
+    assert not list(config.MIDI_DATA.glob("uploads/*"))
+    desk.model.value, desk.seed.value = "Mamba", PATTERN
+    press(desk)
+    assert len(desk.takes) == 1 and "alert" not in desk.status.value
+    assert capfd.readouterr().err == ""
+
+
+class Slow(torch.nn.Module):
+    """A model whose frame takes until it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.gate, self.calls = torch.nn.Parameter(torch.zeros(1)), threading.Event(), 0
+
+    def forward(self, x, hidden=None):
+        self.calls += 1
+        if x.shape[1] == 1:
+            self.gate.wait(0.02)
+        return torch.full(x.shape, -3.0), hidden
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_cancel_and_close_leave_nothing_running(corpus, how):
+    slow = Slow()
+    desk = studio({"slow": slow}, corpus)
+    started = time.monotonic()
+    desk.generate.click()
+    assert time.monotonic() - started < 1  # the notebook is not held up: the take would need six seconds
+    assert desk.generate.disabled and desk.surprise.disabled and not desk.cancel.disabled
+    desk.generate.click()  # a second press is no second take
+    while slow.calls < 20:
+        time.sleep(0.01)
+    assert desk.progress.value == 16 and desk.progress.max == 320
+    desk.cancel.click() if how == "cancel" else desk.close()
+    desk._thread.join(timeout=5)
+    assert not desk._thread.is_alive() and not desk.takes
+    assert "midigen studio" not in [thread.name for thread in threading.enumerate()]
+    if how == "cancel":
+        assert "Cancelled" in desk.status.value and desk.cancel.disabled
+        slow.gate.set()
+        press(desk)
+        assert len(desk.takes) == 1
+
+
+def test_two_studios_do_not_disturb_each_other(corpus):
+    model = a_model()
+    desks = [studio({"LSTM": model}, corpus) for _ in range(2)]
+    for seed, desk in enumerate(desks):
+        desk.random_seed.value, desk.seconds.value = seed, 60
+    for desk in desks:
+        desk.generate.click()
+    for desk in desks:
+        desk._thread.join(timeout=30)
+    for seed, desk in enumerate(desks):
+        (take,) = desk.takes
+        roll = take.music[: take.seed_frames]
+        assert np.array_equal(take.music, generate_music(model, roll, 960, 0.8, random_seed=seed))
+
+
+def test_the_last_takes_stay_newest_first(desk, monkeypatch):
+    monkeypatch.setattr("midigen_utils.composing.LAST_TAKES", 2)
+    for seed in range(3):
+        desk.random_seed.value = seed
+        press(desk)
+    assert [take.settings.random_seed for take in desk.takes] == [2, 1]
+    assert len(desk.history.children) == 2
+    assert desk.history.layout.flex_flow == "column-reverse"
+    assert "random_seed=2" in code_shown(desk)
+
+
+def test_a_surprise_shows_the_settings_it_drew(desk, corpus):
+    press(desk, "surprise")
+    (take,) = desk.takes
+    assert desk.random_seed.value == take.settings.random_seed
+    assert desk.piece.value.path == take.settings.midi
+    assert take.settings.name == desk.model.value != YOURS
+
+
+@pytest.mark.parametrize(("models", "what"), [([], "models"), ({1: None}, "models"), ({}, "corpus")])
+def test_wrong_arguments_are_explained(corpus, models, what):
+    with pytest.raises(ValueError, match=f"^{what} is"):
+        studio(models, ({}, corpus) if what == "corpus" else corpus)
+
+
+def test_widgets_load_no_torch_until_they_compose():
+    code = "import sys; from midigen_utils import studio, blind_test; print('torch' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "False"
+
+
+def test_an_upload_is_kept_where_the_python_finds_it(desk, tmp_path):
+    content = write_tune(tmp_path / "t.mid").read_bytes()
+    upload(desk, "../../né wñ.mid", content)
+    (kept,) = config.MIDI_DATA.glob("uploads/*")
+    assert kept.read_bytes() == content
+    assert kept.name == f"né-wñ-{hashlib.sha256(content).hexdigest()[:8]}.mid"

@@ -1,0 +1,139 @@
+"""The studio and the blind test in JupyterLab, in a real browser.
+
+Needs what test_browser.py needs, and JupyterLab; skipped elsewhere.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import write_tune
+from test_browser import chromium, start, wait_for  # noqa: F401
+
+from midigen_utils.playback import TAIL
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab of its own on this machine: its folder, and its address."""
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
+    folder = tmp_path_factory.mktemp("lab")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {f"JUPYTER_{name}_DIR": str(folder / "jupyter" / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    settings |= {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    options = f"--no-browser --allow-root --port={port} --IdentityProvider.token=test --LabApp.news_url=None"
+    options += " --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"
+    command = [sys.executable, "-m", "jupyterlab", *options.split(), f"--ServerApp.root_dir={folder}"]
+    with open(folder / "log", "w") as log:
+        server = subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log)
+    address, late = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    while time.monotonic() < late:
+        try:
+            urllib.request.urlopen(f"{address}/api").close()
+            break
+        except OSError:
+            time.sleep(0.3)
+    yield folder, address
+    server.terminate()
+    server.wait(timeout=30)
+
+
+@pytest.fixture
+def run_cell(chromium, lab):  # noqa: F811
+    """Run one cell in JupyterLab; at the end, nothing may have left the machine and no error been logged."""
+    folder, address = lab
+    context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+    addresses, complaints = [], []
+
+    def run_cell(source):
+        cell = {"cell_type": "code", "id": "one", "metadata": {}, "execution_count": None, "outputs": []}
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = {"cells": [{**cell, "source": source}], "metadata": {"kernelspec": kernel}}
+        (folder / "test.ipynb").write_text(json.dumps({**notebook, "nbformat": 4, "nbformat_minor": 5}))
+        page = context.new_page()
+        page.on("request", lambda request: addresses.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{address}/doc/tree/test.ipynb?token=test&reset")
+        page.locator(".jp-Notebook .cm-content").click(timeout=60000)
+        page.locator("text=| Idle").wait_for(timeout=60000)  # the kernel is there
+        page.keyboard.press("Shift+Enter")
+        return page
+
+    yield run_cell
+    context.close()
+    assert all(url.startswith((address, address.replace("http", "ws"), "blob:", "data:")) for url in addresses)
+    assert complaints == []
+
+
+def test_the_studio_composes_and_plays_in_jupyterlab(run_cell, lab, tmp_path):
+    for i in range(3):
+        write_tune(lab[0] / "tunes" / f"tune {i}.mid", seed=i)
+    page = run_cell(
+        "from pathlib import Path\nimport torch\nfrom midigen_utils import *\nfrom midigen_utils import config\n"
+        "config.MIDI_DATA = Path('midi_data').resolve()\nmodel = MusicLSTM(hidden_size=16)\n"
+        "torch.nn.init.constant_(model.output.bias, -3.5)\nstudio({'tiny': model}, load_folder('tunes'))"
+    )
+    generate = page.get_by_role("button", name="Generate")
+    generate.click(timeout=60000)
+    page.locator(".midigen-play").wait_for(timeout=60000)
+    audio = start(page)
+    assert audio.evaluate("audio => audio.duration") == pytest.approx(4 + 20 + TAIL, abs=0.1)
+    wait_for(page, audio, "audio.currentTime > 0.5")
+
+    page.get_by_label("Begin with").select_option("your own MIDI file")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose a MIDI file").click()
+    chooser.value.set_files(write_tune(tmp_path / "mine.mid", seed=9))
+    page.get_by_text("mine.mid is here").wait_for()
+    generate.click()
+    page.get_by_text("Take 2 is ready").wait_for()
+    assert not audio.evaluate("audio => audio.paused")  # the first take plays on
+    tops = [page.locator(".midigen").nth(i).bounding_box()["y"] for i in range(2)]
+    assert tops[1] < tops[0]  # the newest is on top
+    code = page.locator("pre", has_text="player(").last
+    assert "midi_to_piano_roll('midi_data/uploads/mine-" in code.inner_text()
+
+    page.get_by_label("Model").select_option("your checkpoint")
+    generate.click()
+    page.locator("[role=alert]", has_text="no checkpoint there").wait_for()
+    assert "Traceback" not in page.locator("body").inner_text()
+    page.set_viewport_size({"width": 390, "height": 1000})
+    page.wait_for_timeout(500)
+    for box in (page.locator(".midigen").first, page.get_by_label("Model"), page.get_by_text("Surprise me"), code):
+        right = box.bounding_box()
+        assert right["x"] + right["width"] <= 390
+
+
+def test_the_blind_test_is_taken_with_the_keyboard_in_jupyterlab(run_cell):
+    page = run_cell(
+        "import numpy as np\nfrom midigen_utils import blind_test\n"
+        "noise = np.random.default_rng(0).random((6, 48, 88))\nrolls = [(roll < 0.01) * 0.5 for roll in noise]\n"
+        "blind_test({'real': rolls[:3], 'LSTM': rolls[3:]})"
+    )
+    page.get_by_text("Clip 1 of 3").wait_for(timeout=60000)
+    assert page.locator(".midigen-roll").is_hidden()
+    audio = start(page)
+    assert audio.evaluate("audio => audio.duration") == pytest.approx(3 + TAIL, abs=0.1)
+    button = page.get_by_role("button", name="LSTM")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if button.evaluate("button => button === document.activeElement"):
+            break
+    for clip in (2, 3):
+        page.keyboard.press("Enter")
+        page.get_by_text(f"Clip {clip} of 3").wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_text("of 3 right").wait_for()
+    assert page.locator("table tr").count() == 3
+    page.locator(".midigen-roll").nth(2).wait_for()
