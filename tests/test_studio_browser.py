@@ -19,6 +19,7 @@ from test_browser import chromium, start, wait_for  # noqa: F401
 from midigen_utils.playback import TAIL
 
 pytestmark = pytest.mark.browser
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
 @pytest.fixture(scope="module")
@@ -49,31 +50,53 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture
-def run_cell(chromium, lab):  # noqa: F811
-    """Run one cell in JupyterLab; at the end, nothing may have left the machine and no error been logged."""
+def open_notebook(chromium, lab):  # noqa: F811
+    """Open a notebook in JupyterLab; at the end, nothing may have left the machine and no error been logged."""
     folder, address = lab
     context = chromium.new_context(viewport={"width": 1280, "height": 1000})
     addresses, complaints = [], []
 
-    def run_cell(source):
-        cell = {"cell_type": "code", "id": "one", "metadata": {}, "execution_count": None, "outputs": []}
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        notebook = {"cells": [{**cell, "source": source}], "metadata": {"kernelspec": kernel}}
-        (folder / "test.ipynb").write_text(json.dumps({**notebook, "nbformat": 4, "nbformat_minor": 5}))
+    def open_notebook(text):
+        (folder / "test.ipynb").write_text(text, encoding="utf-8")
         page = context.new_page()
         page.on("request", lambda request: addresses.append(request.url))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{address}/doc/tree/test.ipynb?token=test&reset")
-        page.locator(".jp-Notebook .cm-content").click(timeout=60000)
+        page.locator(".jp-Notebook .cm-content").first.wait_for(timeout=60000)
+        return page
+
+    yield open_notebook
+    context.close()
+    assert all(url.startswith((address, address.replace("http", "ws"), "blob:", "data:")) for url in addresses)
+    assert complaints == []
+
+
+@pytest.fixture
+def run_cell(open_notebook):
+    """Run one cell in JupyterLab."""
+
+    def run_cell(source):
+        cell = {"cell_type": "code", "id": "one", "metadata": {}, "execution_count": None, "outputs": []}
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = {"cells": [{**cell, "source": source}], "metadata": {"kernelspec": kernel}}
+        page = open_notebook(json.dumps({**notebook, "nbformat": 4, "nbformat_minor": 5}))
+        page.locator(".jp-Notebook .cm-content").click()
         page.locator("text=| Idle").wait_for(timeout=60000)  # the kernel is there
         page.keyboard.press("Shift+Enter")
         return page
 
-    yield run_cell
-    context.close()
-    assert all(url.startswith((address, address.replace("http", "ws"), "blob:", "data:")) for url in addresses)
-    assert complaints == []
+    return run_cell
+
+
+def test_a_notebook_of_the_course_that_was_never_run_here_shows_the_picture_and_how_to_hear_it(open_notebook):
+    """JupyterLab does not trust the outputs of a fresh clone: it takes scripts and sound out of them."""
+    page = open_notebook((NOTEBOOKS / "01_data_exploration.ipynb").read_text(encoding="utf-8"))
+    picture = page.locator(".midigen-still img").first
+    picture.wait_for(timeout=30000)
+    assert picture.evaluate("image => image.naturalWidth") > 500
+    assert "run the cell" in page.locator(".midigen-still").first.inner_text()
+    assert page.locator(".midigen-play").count() == 0
 
 
 def test_the_studio_composes_and_plays_in_jupyterlab(run_cell, lab, tmp_path):
