@@ -40,10 +40,31 @@ def _commonest_step(notes):
     return steps[count.argmax()]
 
 
+def _largest_change():
+    velocity = np.arange(1, 128)
+    back = 1 + (2 * (1 + (velocity - 1) * 8 // 127) - 1) * 127 // (2 * 8)
+    return np.abs(back - velocity).max()
+
+
+def _onsets(roll):
+    sounding = np.pad(roll > 0, ((1, 0), (0, 0)))
+    return (sounding[1:] & ~sounding[:-1]).sum(axis=1)
+
+
+def _whitest_transposition(notes):
+    on_white = [np.isin((notes.pitch + up) % 12, [0, 2, 4, 5, 7, 9, 11]).sum() for up in range(-6, 6)]
+    return np.argmax(on_white) - 6
+
+
 ANSWERS = {
     "01.1": lambda notes: (notes.end - notes.start).max(),
     "01.2": lambda notes: np.isin(notes.pitch % 12, [1, 3, 6, 8, 10]).mean(),
     "01.3": lambda pieces: sum(len(n.start) for n in pieces) / sum(n.end.max() for n in pieces),
     "01.4": _mean_keys_down,
     "01.5": _commonest_step,
+    "02.1": lambda roll: (roll == 0).all(axis=1).mean(),
+    "02.2": _largest_change,
+    "02.3": lambda roll: (len(roll) - 128 - 1) // 32 + 1,
+    "02.4": _onsets,
+    "02.5": _whitest_transposition,
 }

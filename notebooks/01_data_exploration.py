@@ -233,6 +233,7 @@ for ax in (left, right):
 # How many keys are down at a time? Go through all starts and ends in order of time and keep a count: a start adds
 # one, an end takes one away.
 
+
 # %%
 def keys_over_time(notes):
     """Times at which the number of keys down changes, and the number from then on."""
@@ -353,7 +354,7 @@ print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
 #
 # ## Exercises
 #
-# Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in `A6_solutions`.
+# Put your code in place of the `...` and run the cell: it says "right" when it is. The answers are in `midigen_utils/exercises.py`.
 #
 # **1 (easy).** What is the longest note of our piece, in seconds?
 

@@ -1,0 +1,889 @@
+# %% [markdown]
+# # 02 · Piano roll: music as a table of numbers, and back
+#
+# A neural network reads tables, not pianists. In this notebook you
+#
+# - turn notes into a table with a row for each moment and a column for each key: a **piano roll**,
+# - hear what the table loses, and how finely it must be ruled,
+# - repair three faults of the first version: notes that vanish, notes that melt together, a pedal that is ignored,
+# - turn a table back into music, and count what comes back,
+# - cut windows out of it for training, and see how easily one fools oneself there.
+#
+# You need some Python and numpy, and notebook 01; no music theory. It runs in less than a minute. If a player is a
+# still picture, run the cells (▶▶ in the toolbar).
+
+# %% tags=["nbval-ignore-output"]
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pretty_midi
+
+from midigen_utils.browser import player
+from midigen_utils.config import MIDI_CONFIG, MIDI_DATA, SEQUENCE_LENGTH, STRIDE, scaled
+from midigen_utils.corpus import load_corpus
+from midigen_utils.exercises import check
+from midigen_utils.midi import Notes, read_notes, read_pedal, sustained
+from midigen_utils.piano_roll import bin_to_velocity, midi_to_piano_roll, notes_to_roll, piano_roll_to_midi
+from midigen_utils.piano_roll import roll_to_notes, velocity_to_bin
+from midigen_utils.plotting import BLUE, GREY, ORANGE, note_name, plot_piano_roll, plot_two_rolls
+
+# %% [markdown]
+# ## Settings
+#
+# As in notebook 01: Bach's chorales, or after `make data` MAESTRO.
+
+# %% tags=["nbval-ignore-output"]
+CORPUS = os.environ.get("MIDIGEN_CORPUS", "bach")  # or "maestro", after `make data`
+PIECE = 7  # which piece of the validation split is looked at closely
+CLIP = 12  # seconds of it that are played when we compare
+FILES = scaled(full=60, fast=20)  # at most so many files are read where one piece is not enough
+
+corpus = load_corpus(CORPUS)
+piece = corpus.split("validation")[PIECE]
+
+# %% [markdown]
+# This is where we are going. What you hear was a piece, became a table of 88 columns, 16 rows for every second, and
+# was turned back into notes:
+
+# %% tags=["nbval-ignore-output"]
+player(midi_to_piano_roll(piece.path, MIDI_CONFIG), title=f"{piece.title}, from the table", composer=piece.composer)
+
+# %% [markdown]
+# Nothing of importance seems to be missing. It takes some care to get there: the first version below loses notes.
+#
+# ## Three notes
+#
+# A toy first. Each note has a start and an end in seconds, a pitch (the number of its key, 60 is middle C) and a
+# velocity (how hard it was struck, 1 to 127). They are the four arrays that `read_notes` gave in notebook 01.
+
+# %%
+toy = Notes(
+    start=np.array([0.0, 0.5, 0.6]),
+    end=np.array([1.0, 1.0, 1.5]),
+    pitch=np.array([60, 64, 67]),
+    velocity=np.array([80, 70, 60]),
+)
+
+# %% [markdown]
+# Here is the whole idea. Row `t` of the table stands for the time from `t / fs` up to, but not including,
+# `(t + 1) / fs` seconds, where `fs` is the number of rows a second. Rows are also called *frames*. A note writes its
+# velocity into the rows in which it sounds; 0 is silence. 21 is the lowest key of a piano, so it gets column 0. As
+# everywhere in Python, the slice `roll[a:b]` takes row `a` and leaves out row `b`.
+
+
+# %%
+def draw(notes, fs):
+    """Notes as a table: rows are time, columns are keys, values are velocities."""
+    rows = int(notes.end.max() * fs)
+    roll = np.zeros((rows, 88), dtype=int)
+    for start, end, pitch, velocity in zip(*notes):
+        roll[int(start * fs) : int(end * fs), pitch - 21] = velocity
+    return roll
+
+
+# %% [markdown]
+# Four rows a second are few enough to print. We show the eight columns from C4 to G4, and a dot for 0.
+
+# %% tags=["nbval-check-output"]
+print("seconds", *(f"{note_name(pitch):>4}" for pitch in range(60, 68)))
+for t, row in enumerate(draw(toy, fs=4)[:, 60 - 21 : 68 - 21]):
+    print(f"{t / 4:7.2f}", *(f"{value or '.':>4}" for value in row))
+
+# %% tags=["nbval-ignore-output"]
+player(toy, title="Three notes")
+
+# %% [markdown]
+# Time runs *down* the table. Read the last column: G4 starts at 0.6 s, but its first row is the one that begins at
+# 0.5 s. The table cannot say "a little later". That is its first loss; we will measure it.
+#
+# ## A real piece
+
+
+# %% tags=["nbval-check-output"]
+def excerpt(notes, seconds):
+    """The notes that start in the first so many seconds; what sounds longer is cut there."""
+    early = notes.start < seconds
+    start, end, pitch, velocity = (column[early] for column in notes)
+    return Notes(start, np.minimum(end, seconds), pitch, velocity)
+
+
+notes = excerpt(read_notes(piece.path, sustain=False), 60)
+first_roll = draw(notes, fs=16)
+print(len(notes.start), "notes, a table of", first_roll.shape)
+
+# %% [markdown]
+# Figures show a roll on its side: time to the right, high keys at the top. The package draws values between 0 and 1,
+# so we divide by the largest velocity there is.
+
+# %% tags=["nbval-ignore-output"]
+fig, ax = plot_piano_roll(first_roll[: CLIP * 16] / 127, title=f"{piece.title}, first {CLIP} s")
+
+# %% [markdown]
+# What to see: every horizontal bar is a note; the darker, the harder it was struck. The highest voice of our chorale
+# begins with the same key, several times in a row, and nothing but thin gaps tells one note from the next. Keep that
+# in mind: what if there were no gap?
+#
+# > **Time first.** Here a roll is `(T, 88)`: a row is a moment. A model reads moment after moment, and `roll[t]` is
+# > what it reads. Other libraries differ! `pretty_midi.get_piano_roll` gives `(128, T)`: keys first, all 128 numbers
+# > of MIDI, velocities up to 127. Mixing up the two gives no error where it matters, only bad music. So look at
+# > `.shape` often.
+#
+# Transposed (`.T`) and cut to the piano's 88 keys, is pretty_midi's roll the same as ours?
+
+# %% tags=["nbval-check-output"]
+theirs = pretty_midi.PrettyMIDI(str(piece.path)).get_piano_roll(fs=16, pedal_threshold=None)
+ours = draw(read_notes(piece.path, sustain=False), fs=16)
+print("theirs:", theirs.shape, " ours:", ours.shape)
+theirs = theirs[21:109].T
+rows = min(len(ours), len(theirs))
+different = np.count_nonzero(ours[:rows] != theirs[:rows])
+print("cells that differ:", different)
+
+# %%
+assert different < 0.001 * ours.size
+
+# %% [markdown]
+# It is. Our few lines *are* the rule of a widely used library. (It adds up the velocities where two notes overlap on
+# one key, which happens in some files.) So the faults that we find next are not ours alone.
+#
+# ## How fine a grid?
+#
+# Every onset moves to the beginning of its row. More rows a second, less of a shift: but also a longer table.
+# What does a row cost? A model does one step of work for each, and must look back over more of them to see the
+# same music. And the finer the grid, the more rows are copies of the row before: nothing to learn there. (A cell is
+# one number. In the package's files it takes a byte.)
+
+
+# %%
+def onset_shift(notes, fs):
+    """Seconds by which onsets come too early on a grid of fs rows a second, on average."""
+    return np.mean(notes.start - np.floor(notes.start * fs) / fs)
+
+
+def share_of_copies(roll):
+    """Share of the rows that hold the same keys as the row before."""
+    return np.mean(((roll[1:] > 0) == (roll[:-1] > 0)).all(axis=1))
+
+
+# %% tags=["nbval-check-output"]
+rates = [2, 4, 8, 16, 32, 64]
+print("rows/s  shift (ms)  cells a minute  copies of the row before")
+for fs in rates:
+    shift, copies = 1000 * onset_shift(notes, fs), share_of_copies(draw(notes, fs))
+    print(f"{fs:6d} {shift:11.1f} {60 * fs * 88:15,d} {100 * copies:12.0f} %")
+
+# %% tags=["nbval-ignore-output"]
+fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
+left.plot(rates, [1000 * onset_shift(notes, fs) for fs in rates], "o-", color=BLUE, label="measured")
+left.plot(rates, [1000 / (2 * fs) for fs in rates], ":", color=GREY, label="half a row")
+right.plot(rates, [60 * fs * 88 / 1000 for fs in rates], "o-", color=ORANGE)
+left.set(xscale="log", yscale="log", xlabel="rows a second", ylabel="mean shift of onsets (ms)")
+right.set(xscale="log", yscale="log", xlabel="rows a second", ylabel="thousand cells a minute")
+left.legend(frameon=False)
+for ax, ticks in ((left, [10, 20, 50, 100, 200]), (right, [10, 20, 50, 100, 200, 300])):
+    ax.set_xticks(rates, rates)
+    ax.set_yticks(ticks, ticks)
+    ax.minorticks_off()
+
+# %% [markdown]
+# What to see: twice the rows, half the shift, twice the size. (Both axes are logarithmic, so doubling is always the
+# same step.) On average an onset moves by half a row, the dotted line: the music knows nothing of our grid.
+#
+# Which is fine enough is for the ear to say. We let the package's `notes_to_roll` draw; you will have written it
+# yourself in a moment. Four rulings of the same music, coarse to fine:
+
+
+# %%
+def ruled(fs):
+    """The beginning of the piece on a grid of fs rows a second, with the settings that go with it."""
+    config = {**MIDI_CONFIG, "fs": fs}
+    return notes_to_roll(excerpt(notes, CLIP), config) / config["velocity_bins"], config
+
+
+# %% tags=["nbval-ignore-output"]
+player(*ruled(4), title="4 rows a second")
+
+# %% tags=["nbval-ignore-output"]
+player(*ruled(8), title="8 rows a second")
+
+# %% tags=["nbval-ignore-output"]
+player(*ruled(16), title="16 rows a second")
+
+# %% tags=["nbval-ignore-output"]
+player(*ruled(32), title="32 rows a second")
+
+# %% [markdown]
+# Listen for the rhythm: does it limp? Do the voices of a chord begin together, or does one come late? At 4 rows an
+# onset may be a quarter of a second early, at 32 hardly 1/30. Here are the coarsest and the finest, for the eye.
+
+# %% tags=["nbval-ignore-output"]
+fig, axes = plt.subplots(2, 1, figsize=(10, 5), sharex=True, layout="constrained")
+for ax, fs in zip(axes, (4, 32)):
+    roll, config = ruled(fs)
+    plot_piano_roll(roll[: 4 * fs], config, ax, title=f"{fs} rows a second")
+_ = axes[0].set_xlabel("")
+
+# %% [markdown]
+# What to see: above, all bars begin and end at quarters of a second. Some overlap that should follow each other, and
+# some have holes between them that are not in the music. Below, notes follow each other closely; look again, and even
+# the notes of one chord do not all begin in the same row.
+#
+# The course uses 16 rows a second: an onset is off by 1/32 s on average, 31 ms, and a minute has 960 rows. It is a
+# compromise, and `MIDI_CONFIG["fs"]` changes it everywhere.
+#
+# > **For musicians.** The grid is in seconds, not in beats: a performance breathes, and nobody marks its beats in the
+# > file. At 60 quarter notes a minute a row is as long as a 64th note.
+#
+# ## How loud?
+#
+# Does one need all of the 127 velocities? We sort them into 32 **bins** of nearly equal width. The first idea is to
+# scale down and cut off the rest, and it hides a trap:
+
+# %% tags=["nbval-check-output"]
+quiet = np.arange(1, 8)
+print("velocity:  ", quiet)
+print("bin, naive:", quiet * 32 // 127)
+print("bin, ours: ", 1 + (quiet - 1) * 32 // 127)
+
+# %% [markdown]
+# In the naive line the three lowest velocities land in bin 0. But 0 means *silence*: such notes would vanish. Ours
+# counts bins from 1 to 32, so that the quietest note survives. Back from a bin we take the velocity in its middle:
+
+
+# %%
+def to_bin(velocity, bins=32):
+    """The bin, 1 to bins, of a velocity, 1 to 127."""
+    return 1 + (velocity - 1) * bins // 127
+
+
+def to_velocity(number, bins=32):
+    """The velocity in the middle of a bin."""
+    return 1 + (2 * number - 1) * 127 // (2 * bins)
+
+
+# %% [markdown]
+# The twin check: the package has both, and they agree for every velocity. (`assert` stops the notebook with an error
+# if they do not.)
+
+# %%
+velocities = np.arange(1, 128)
+assert np.array_equal(to_bin(velocities), velocity_to_bin(velocities, MIDI_CONFIG))
+assert np.array_equal(to_velocity(np.arange(1, 33)), bin_to_velocity(np.arange(1, 33), MIDI_CONFIG))
+assert to_bin(1) == 1 and to_bin(127) == 32
+
+# %% tags=["nbval-check-output"]
+for bins in (2, 4, 32):
+    error = np.abs(to_velocity(to_bin(velocities, bins), bins) - velocities)
+    print(f"{bins:3d} bins: a velocity changes by {error.max():2d} at most")
+
+# %% tags=["nbval-ignore-output"]
+fig, ax = plt.subplots(figsize=(5, 3), layout="constrained")
+for bins, colour in ((2, GREY), (4, ORANGE), (32, BLUE)):
+    ax.step(velocities, to_velocity(to_bin(velocities, bins), bins), color=colour, label=f"{bins} bins", where="mid")
+ax.set(xlabel="velocity played", ylabel="velocity that comes back")
+_ = ax.legend(frameon=False)
+
+# %% [markdown]
+# What to see: with 32 bins the stairs are so small that they hug the diagonal; with 2 there is loud and soft and
+# nothing between. Compare this with the player of 16 rows a second above, which has 32 bins:
+
+# %% tags=["nbval-ignore-output"]
+two_bins = {**MIDI_CONFIG, "velocity_bins": 2}
+player(notes_to_roll(excerpt(notes, CLIP), two_bins) / 2, two_bins, title="2 bins")
+
+# %% [markdown]
+# ## The pedal
+#
+# Chorales are sung, they have no pedal, so here is something for the piano: four bars of a famous prelude. A bar is
+# a short stretch of music, here two seconds. In each, five keys are struck one after the other, and the last three of
+# them once more.
+
+# %%
+BARS = [(60, 64, 67, 72, 76), (60, 62, 69, 74, 77), (59, 62, 67, 74, 77), (60, 64, 67, 72, 76)]
+pattern = [0, 1, 2, 3, 4, 2, 3, 4]  # which of the five keys, one every quarter of a second
+start = np.arange(32) * 0.25
+prelude = Notes(
+    start=start,
+    end=start + 0.15,  # each key is let go before the next one goes down
+    pitch=np.array([bar[i] for bar in BARS for i in pattern]),
+    velocity=np.full(32, 70),
+)
+bar_lines = np.arange(0, 9, 2.0)
+pedal = np.stack([bar_lines[:-1] + 0.1, bar_lines[1:] - 0.05], axis=1)  # down, up: once a bar
+
+# %% tags=["nbval-ignore-output"]
+player(draw(prelude, 16) / 127, title="Prelude in C, without pedal", composer="after J. S. Bach, BWV 846")
+
+# %% [markdown]
+# The rule of the pedal is short: a key that is let go while the pedal is down sounds on until the pedal comes up.
+
+
+# %%
+def with_pedal(end, pedal):
+    """When a note that is let go at `end` falls silent."""
+    for down, up in pedal:
+        if down <= end < up:
+            return up
+    return end
+
+
+# %% [markdown]
+# The package's `sustained` does it for all notes at once. The twin check uses our four bars and random times:
+
+# %%
+for ends in (prelude.end, np.random.default_rng(0).uniform(0, 9, 1000)):
+    assert np.array_equal([with_pedal(end, pedal) for end in ends], sustained(ends, pedal))
+
+# %% [markdown]
+# `read_notes` does this by itself unless you say `sustain=False`. From now on a note ends when it falls silent.
+
+# %%
+notes = excerpt(read_notes(piece.path), 60)
+print("our piece: pedal pressed", len(read_pedal(piece.path)), "times")
+
+# %% [markdown]
+# Let us draw the prelude with the pedal and listen.
+
+# %% tags=["nbval-ignore-output"]
+heard = prelude._replace(end=sustained(prelude.end, pedal))
+melted = draw(heard, 16)
+player(melted / 127, title="Prelude in C, with pedal, first try", composer="after J. S. Bach, BWV 846")
+
+# %% [markdown]
+# Something is wrong! The sound is fuller, as it should be, but in each bar the last three notes are gone.
+#
+# ## A key struck again
+#
+# How many notes does a table hold? A note is a run of rows in which a key sounds, so count where a key sounds that
+# did not sound in the row before.
+
+
+# %%
+def count_notes(roll):
+    """Runs of sounding rows, over all keys."""
+    sounding = np.pad(roll > 0, ((1, 0), (0, 0)))  # a silent row in front
+    return np.count_nonzero(sounding[1:] & ~sounding[:-1])
+
+
+# %% tags=["nbval-check-output"]
+print("prelude: played", len(prelude.start))
+print("in the table: without pedal", count_notes(draw(prelude, 16)), "with pedal", count_notes(melted))
+
+# %% [markdown]
+# Twelve notes are lost: the three keys that are struck again in each of four bars. They still sound when they are
+# struck, so their cells are full already, and filling them once more leaves no trace. Two notes have melted into one.
+#
+# That needs no pedal. In a chorale a voice often repeats a note, and the old one ends close to where the new one
+# begins: a gap shorter than a row can close.
+#
+# **The cure.** Leave a trace. Where a key is struck again, stop the old note one row early. That silent row says:
+# here something new begins. It costs a sixteenth of a second of the old note, which is about to be struck again
+# anyway. (A note of one row has none to spare: if the next follows at once, those two melt.) The package's
+# `notes_to_roll` does it:
+
+# %% tags=["nbval-ignore-output"]
+cured = notes_to_roll(heard, MIDI_CONFIG)
+fig, ax = plot_two_rolls(melted / 127, cured / 32, titles=("melted", "cured"))
+
+# %% [markdown]
+# What to see: above, every key is one long line in each bar of the music; below, the three highest are parted by a
+# thin gap, where the key is struck again.
+
+# %% tags=["nbval-ignore-output"]
+player(cured / 32, title="Prelude in C, with pedal", composer="after J. S. Bach, BWV 846")
+
+# %% tags=["nbval-check-output"]
+print("prelude: played", len(prelude.start), "in the table", count_notes(cured))
+
+# %% [markdown]
+# All are there. And our piece?
+
+# %% tags=["nbval-check-output"]
+print("rows/s  played  first version  ends rounded  cured")
+for fs in (4, 8, 16):
+    rounded = draw(notes._replace(end=np.rint(notes.end * fs) / fs), fs)
+    repaired = notes_to_roll(notes, {**MIDI_CONFIG, "fs": fs})
+    found = [count_notes(some) for some in (draw(notes, fs), rounded, repaired)]
+    print(f"{fs:6d} {len(notes.start):7d} {found[0]:14d} {found[1]:13d} {found[2]:6d}")
+
+# %% [markdown]
+# On a coarse grid the first version melts many. At 16 rows it does well here, by luck: `int` cuts off the end of every
+# note, which leaves a hole in most places where one is needed. Let notes end at the row that is *nearest* to their end,
+# which is more exact, and more of them melt ("ends rounded"). At 4 rows even the cured table has too few cells: some
+# keys are struck again so soon that there is no row to spare.
+#
+# ## A note shorter than a row
+#
+# One fault is left. A scale, played very short: each key is down for 40 ms. This time we ask pretty_midi itself.
+
+# %%
+start = 0.5 + np.arange(15) * 0.22
+steps = [0, 2, 4, 5, 7, 9, 11, 12, 14, 16, 17, 19, 21, 23, 24]  # two octaves of C major, in semitones
+scale = Notes(start, start + 0.04, 60 + np.array(steps), np.full(15, 80))
+
+midi = pretty_midi.PrettyMIDI()
+midi.instruments.append(pretty_midi.Instrument(program=0))
+for start, end, pitch, velocity in zip(*scale):
+    midi.instruments[0].notes.append(pretty_midi.Note(int(velocity), int(pitch), start, end))
+holes = midi.get_piano_roll(fs=16)[21:109].T
+
+# %% tags=["nbval-check-output"]
+whole = notes_to_roll(scale, MIDI_CONFIG)
+print("played", len(scale.start), "pretty_midi", count_notes(holes), "package", count_notes(whole))
+
+# %% tags=["nbval-ignore-output"]
+fig, ax = plot_two_rolls(holes / 127, whole / 32, titles=("pretty_midi", "at least one row"))
+
+# %% tags=["nbval-ignore-output"]
+player(holes / 127, title="A scale with holes")
+
+# %% tags=["nbval-ignore-output"]
+player(whole / 32, title="The whole scale")
+
+# %% [markdown]
+# What to see and hear: above, steps of the staircase are missing. Why? `int(start * fs)` and `int(end * fs)` are the
+# same number when a note begins and ends within one row, and `roll[5:5]` is empty.
+#
+# **The cure**: every note gets at least one row. How often is it needed?
+
+# %% tags=["nbval-check-output"]
+held = excerpt(read_notes(piece.path, sustain=False), 60)
+for fs in (2, 4, 8, 16):
+    gone = np.floor(held.start * fs) == np.floor(held.end * fs)
+    print(f"our piece, {fs:2d} rows a second: {gone.sum():3d} of {len(gone)} notes have no row")
+
+# %% [markdown]
+# At 16 rows a second a chorale is safe: singers need time. Pianists do not. The counts from MAESTRO that come with
+# the course tell how long real pianists hold keys. A note of length `d`, shorter than a row, falls inside one row
+# with probability `1 - d * fs`:
+
+# %%
+counts = json.loads((MIDI_DATA / "maestro_statistics.json").read_text(encoding="utf-8"))["histograms"]
+edges, number = (np.array(counts["duration"][name]) for name in ("edges", "counts"))
+length = (edges[:-1] + edges[1:]) / 2
+lost = np.sum(number * np.maximum(0, 1 - length * 16)) / number.sum()
+assert 0.05 < lost < 0.15
+print(f"MAESTRO: about {100 * lost:.0f} in 100 notes would have no row")
+
+# %% [markdown]
+# ## All rules in one function
+#
+# Now we can write the real one. Two details on the way:
+#
+# - *Where does a note end?* At the row nearest to its end (`rint` rounds): then lengths are right on average. Cutting
+#   off, as `int` does, makes every note half a row too short.
+# - *What is `1e-4`?* A start of 0.25 s may be stored as 0.2499999. The small number keeps it in its row.
+
+
+# %%
+def draw_notes(notes, fs=16, bins=32):
+    """Notes as a table `(T, 88)` of velocity bins; every note gets a row, and a key struck again leaves a trace."""
+    on = np.floor(notes.start * fs + 1e-4).astype(int)  # first row
+    off = np.maximum(np.rint(notes.end * fs).astype(int), on + 1)  # the row after the last: at least one row
+    roll = np.zeros((off.max(), 88), dtype=np.uint8)
+    sounding = {}  # key: the number of the note that was struck last on it
+    for i in range(len(on)):  # in order of time
+        key = notes.pitch[i] - 21
+        old = sounding.get(key)
+        if old is not None and off[old] >= on[i]:  # struck again while it sounds, or right after
+            end = on[i] - 1 if on[i] - on[old] >= 2 else on[i]
+            roll[end : off[old], key] = 0
+        roll[on[i] : off[i], key] = to_bin(notes.velocity[i], bins)
+        sounding[key] = i
+    return roll
+
+
+# %% [markdown]
+# The twin check, on the prelude, the scale and real files:
+
+# %%
+files = [p.path for p in corpus.split("validation")[:FILES]]
+played = [excerpt(read_notes(path), 60) for path in files]
+for some in (toy, heard, scale, *played):
+    assert np.array_equal(draw_notes(some), notes_to_roll(some, MIDI_CONFIG))
+print("the same tables for", len(played), "files")
+
+# %% [markdown]
+# `midi_to_piano_roll` reads the file, draws, and divides by 32, so that values lie between 0 and 1. (Its table may be
+# some rows longer, when a file goes on after its last note.)
+
+# %% tags=["nbval-check-output"]
+roll = midi_to_piano_roll(piece.path, MIDI_CONFIG)
+mine = draw_notes(notes) / 32
+print(roll.shape, roll.dtype, "largest value", roll.max())
+assert np.array_equal(roll[: len(mine)], mine) and not roll[len(mine) :].any()
+
+# %% [markdown]
+# ## From the table to notes
+#
+# The way back is a search for edges. Put a silent row before and after, subtract each row from the next: +1 is an
+# onset, -1 an end.
+
+
+# %%
+def find_notes(roll):
+    """First row, row after the last, and column of each note."""
+    sounding = np.pad(roll > 0, ((1, 1), (0, 0))).astype(int)
+    change = np.diff(sounding, axis=0).T  # (88, T + 1): keys first, so that nonzero goes key by key
+    key, on = np.nonzero(change == 1)
+    key, off = np.nonzero(change == -1)  # as many as onsets, in the same order
+    return on, off, key
+
+
+# %% tags=["nbval-check-output"]
+on, off, key = find_notes(draw(toy, fs=4))
+for i in range(len(on)):
+    print(f"{note_name(key[i] + 21)} from {on[i] / 4} to {off[i] / 4} s")
+
+# %% [markdown]
+# Our three notes, G4 moved to 0.5 s. The twin in the package is `roll_to_notes`:
+
+# %%
+back = roll_to_notes(roll, MIDI_CONFIG, velocity_threshold=0)
+on, off, key = find_notes(roll)
+order = np.lexsort((key, on))  # by onset, then key
+assert np.array_equal(back.start, on[order] / 16) and np.array_equal(back.end, off[order] / 16)
+assert np.array_equal(back.pitch, key[order] + 21)
+
+# %% [markdown]
+# > **A trap: the threshold.** `roll_to_notes` and `piano_roll_to_midi` have a `velocity_threshold` of 0.3 unless you
+# > say otherwise: only cells *above* it sound. That is right for a table of **probabilities**, where 0.1 means
+# > "probably not". In a table of **velocities** 0.1 means "softly", and the default drops the soft notes. On real and
+# > on generated rolls pass 0, as all calls of this course do.
+#
+# Ten notes, each louder than the one before, show it:
+
+# %% tags=["nbval-check-output"]
+start = np.arange(10) / 2
+crescendo = Notes(start, start + 0.4, np.full(10, 60), np.arange(1, 121, 12))
+table = notes_to_roll(crescendo, MIDI_CONFIG) / 32
+print("velocities      ", crescendo.velocity)
+for threshold in (0, 0.3):
+    print(f"threshold {threshold:<6}", roll_to_notes(table, MIDI_CONFIG, threshold).velocity)
+
+# %% [markdown]
+# With 0 all ten come back, each within its bin, even the quietest that MIDI knows. With 0.3 the first four are gone.
+# And in real playing?
+
+# %%
+numbers = np.array(counts["velocity"]["counts"])  # how often each velocity 1..127
+share = numbers[velocity_to_bin(velocities, MIDI_CONFIG) / 32 <= 0.3].sum() / numbers.sum()
+print(f"MAESTRO: {100 * share:.1f} in 100 notes lie at 0.3 or below")
+
+# %% [markdown]
+# ## The round trip, measured
+#
+# MIDI to table to MIDI, through a real file, and then count. A note has *come back* if one with its key starts in its
+# row. `F1` is 1 when every note comes back and none is invented:
+#
+# $$F_1 = \frac{2 \cdot \text{came back}}{\text{played} + \text{found}}$$
+
+
+# %%
+def starts(notes, fs=16):
+    """Which key is struck in which row, as a set of pairs."""
+    return set(zip(np.floor(notes.start * fs + 1e-4).astype(int), notes.pitch))
+
+
+def round_trip(roll):
+    """The notes of a roll after it was written as a MIDI file and read again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "back.mid"
+        piano_roll_to_midi(roll, MIDI_CONFIG, path, velocity_threshold=0)
+        return read_notes(path)
+
+
+def to_unit(roll):
+    """A roll of velocities up to 127 as a roll of values up to 1."""
+    return np.minimum(roll, 127) / 127
+
+
+# %%
+table = {"package": [], "pretty_midi": []}
+for path, truth in zip(files, played):
+    theirs = pretty_midi.PrettyMIDI(str(path)).get_piano_roll(fs=16)[21:109].T[: 60 * 16]
+    rolls = {"package": midi_to_piano_roll(path, MIDI_CONFIG), "pretty_midi": to_unit(theirs)}
+    for name, some in rolls.items():
+        found = round_trip(some)
+        came_back = len(starts(truth) & starts(found))
+        table[name].append((len(truth.start), came_back, len(found.start) - came_back))
+
+# %%
+print("             played  came back  invented      F1")
+for name, rows in table.items():
+    total, came_back, invented = np.sum(rows, axis=0)
+    f1 = 2 * came_back / (total + came_back + invented)
+    print(f"{name:<11} {total:7d} {came_back:10d} {invented:9d} {f1:9.4f}")
+    if name == "package":
+        assert f1 > 0.99 and invented == 0
+
+# %% [markdown]
+# In Bach, pretty_midi's table does not lose much. With the pedals of real performances the difference is large: on 43
+# validation files of MAESTRO, measured with the tool of the field (`mir_eval`, onsets within one row), the package
+# reaches 0.998 and `get_piano_roll` 0.895 (`benchmarks/README.md`, where other libraries are listed, too). What is
+# still lost are keys struck twice in one row, or in two rows running. No table of this kind could keep them.
+#
+# What about the ends? A key struck again lost a row to the gap; `piano_roll_to_midi` gives half of it back.
+#
+# ## Windows
+#
+# Pieces differ in length; a network learns from batches, and a batch is a block. So we cut **windows** of 64 rows,
+# four seconds, and begin a new one every 16 rows. The question to the model is always the same: *you have seen the
+# rows up to here; which keys sound in the next?* So the target is the window itself, one row later. A window of 65
+# rows gives both:
+
+# %% tags=["nbval-check-output"]
+down = roll > 0  # from here on: which keys sound, yes or no
+window = down[: SEQUENCE_LENGTH + 1]
+x, y = window[:-1], window[1:]
+print("input", x.shape, "target", y.shape)
+assert np.array_equal(x[1:], y[:-1])
+
+# %% tags=["nbval-ignore-output"]
+fig, axes = plt.subplots(3, 1, figsize=(10, 6), sharex=True, layout="constrained")
+shown = {"input x: rows 0 to 63": x, "target y: rows 1 to 64": y, "cells in which they differ": x != y}
+keys = np.flatnonzero(window.any(axis=0)) + 21
+for ax, (title, values) in zip(axes, shown.items()):
+    plot_piano_roll(values, ax=ax, title=title, pitch_range=(keys[0] - 2, keys[-1] + 2))
+    ax.set_xlabel("time in the window (s)" if ax is axes[-1] else "")
+
+# %% [markdown]
+# What to see: the target is the input, moved to the left by one row. They differ only where a key goes down or comes
+# up. A model that answers "as before" is right nearly everywhere, and has learned nothing: notebook 03 begins with
+# that opponent.
+#
+# The loudness is gone from this picture: the models read and predict *whether* a key sounds; how hard it is struck is
+# predicted beside it. And what about the shift? Forget it, and the model is asked for a row that it can see: it learns
+# to copy, and its score is perfect. The assert above is worth its line.
+#
+# How many windows does a piece of `L` rows give? The last one must still have its 65 rows.
+
+# %% tags=["nbval-check-output"]
+L = len(down)
+first_rows = list(range(0, L - SEQUENCE_LENGTH, STRIDE))
+print(L, "rows:", len(first_rows), "windows, the last begins at row", first_rows[-1])
+assert len(first_rows) == (L - SEQUENCE_LENGTH - 1) // STRIDE + 1
+assert first_rows[-1] + SEQUENCE_LENGTH + 1 <= L
+
+# %% [markdown]
+# ## Split by piece, or fool yourself
+#
+# To see whether a model has *learned* and not only memorised, we keep some music away from it. It is tempting to cut
+# all windows first and put every tenth aside. Look at what that does to one piece:
+
+# %% tags=["nbval-ignore-output"]
+lot = np.random.default_rng(0)
+fig, ax = plt.subplots(figsize=(10, 3), layout="constrained")
+for i, row in enumerate(first_rows):
+    colour, label = (ORANGE, "kept away") if lot.random() < 0.1 else (BLUE, "for training")
+    ax.barh(i, SEQUENCE_LENGTH / 16, left=row / 16, color=colour, label=label)
+ax.set(xlabel="time in the piece (s)", ylabel="window")
+by_name = dict(zip(*reversed(ax.get_legend_handles_labels())))
+_ = ax.legend(by_name.values(), by_name.keys(), frameon=False, loc="lower right")
+
+# %% [markdown]
+# What to see: windows overlap. Beside every orange window are blue ones that hold the same seconds. Nothing was kept
+# away.
+#
+# How much can one gain by that? We build a **parrot**: it remembers every second of its training music, and which
+# row came next. Asked for the next row, it looks up the second that it was given. It knows nothing about music. Its
+# memory is a dictionary; we turn rows into bytes, because arrays cannot be looked up in one.
+
+
+# %%
+def seconds_and_next(windows):
+    """From each window: a second (16 rows) as bytes, and the row after it."""
+    for window in windows:
+        rows = [row.tobytes() for row in np.packbits(window, axis=1)]
+        for t in range(16, len(rows)):
+            yield b"".join(rows[t - 16 : t]), rows[t]
+
+
+def parrot_score(training, validation):
+    """Share of the rows of validation that the parrot of training gets right."""
+    memory = dict(seconds_and_next(training))
+    return np.mean([memory.get(second) == row for second, row in seconds_and_next(validation)])
+
+
+# %% [markdown]
+# Both ways of splitting, on the same files, with a tenth kept away each time:
+
+
+# %%
+def cut(down):
+    """All windows of a piece, 65 rows each."""
+    return [down[row : row + SEQUENCE_LENGTH + 1] for row in range(0, len(down) - SEQUENCE_LENGTH, STRIDE)]
+
+
+paths = [p.path for p in corpus.split("train")[:FILES]]
+by_piece = [cut(midi_to_piano_roll(path, MIDI_CONFIG) > 0) for path in paths]
+tenth = len(by_piece) // 10
+honest = sum(by_piece[tenth:], []), sum(by_piece[:tenth], [])  # lists of windows, put end to end
+
+windows = sum(by_piece, [])
+order = np.random.default_rng(0).permutation(len(windows))
+tenth = len(windows) // 10
+leaky = [windows[i] for i in order[tenth:]], [windows[i] for i in order[:tenth]]
+
+# %% tags=["nbval-ignore-output"]
+scores = {"windows drawn by lot": parrot_score(*leaky), "whole pieces kept away": parrot_score(*honest)}
+fig, ax = plt.subplots(figsize=(8, 1.8), layout="constrained")
+bars = ax.barh(list(scores), [100 * score for score in scores.values()], color=[ORANGE, BLUE])
+ax.bar_label(bars, fmt="%.0f %%", padding=3)
+ax.set(xlabel="rows that the parrot gets right (%)", xlim=(0, 110))
+ax.invert_yaxis()
+
+# %%
+assert scores["windows drawn by lot"] > 3 * scores["whole pieces kept away"]
+
+# %% [markdown]
+# What to see: split by windows, a parrot passes for a genius. Split by pieces, it is found out. Networks can remember,
+# too, and a score from windows drawn by lot cannot tell remembering from learning. So the corpus is split by piece,
+# before anything is cut (in Bach by hymn tune, in MAESTRO by composition: see notebook 01).
+#
+# ## Transposition
+#
+# Move every note up by the same number of keys and a melody stays the same melody, as when you sing it higher. In the
+# table that is a shift of columns. It makes many pieces of one, if it is done with care at the edges.
+
+
+# %%
+def transpose(roll, semitones):
+    """The roll moved up, or down below 0. What leaves the keyboard is left out."""
+    moved = np.zeros_like(roll)
+    if semitones >= 0:
+        moved[:, semitones:] = roll[:, : 88 - semitones]
+    else:
+        moved[:, :semitones] = roll[:, -semitones:]
+    return moved
+
+
+# %% tags=["nbval-ignore-output"]
+higher = transpose(roll, 5)[: CLIP * 16]
+player(higher, title=f"{piece.title}, five keys higher", composer=piece.composer)
+
+# %% [markdown]
+# The columns have ends. Take a chord with the lowest key of the piano, and move it down by three:
+
+# %% tags=["nbval-check-output"]
+chord = np.zeros((1, 88))
+chord[0, [0, 39, 43]] = 1
+for name, moved in (("np.roll", np.roll(chord, -3, axis=1)), ("transpose", transpose(chord, -3))):
+    print(f"{name:<10}", [note_name(key + 21) for key in np.flatnonzero(moved[0])])
+
+# %% [markdown]
+# `np.roll` brings what falls off at one end in at the other: the deepest bass note becomes a squeak (A♯7). Ours
+# leaves it out. How many notes does that cost? Pianists seldom play at the edges:
+
+# %%
+number = np.array(counts["pitch"]["counts"])  # of MAESTRO, keys 21 to 108
+print(f"MAESTRO, 6 keys down: {100 * number[:6].sum() / number.sum():.2f} in 100 notes fall off the keyboard")
+print(f"MAESTRO, 6 keys up:   {100 * number[-6:].sum() / number.sum():.2f} in 100 notes fall off the keyboard")
+
+# %% [markdown]
+# ## The package's windows
+#
+# `SequenceDataset` does all of this for training: it cuts windows within each piece, never across two, keeps rows as
+# bytes, and moves each window by its own number of semitones. It is the first thing in the course that needs torch.
+# The last twin check, on two pieces:
+
+# %%
+import torch
+
+from midigen_utils.dataset import SequenceDataset
+
+pair = [midi_to_piano_roll(path, MIDI_CONFIG) for path in paths[:2]]
+dataset = SequenceDataset(pair)
+by_hand = [window for some in pair for window in cut(some > 0)]
+assert len(dataset) == len(by_hand)
+for (x, y), window in zip(dataset, by_hand):
+    assert np.array_equal(x, window[:-1]) and np.array_equal(y, window[1:])
+
+# %%
+moved = dataset.windows(dataset.starts, semitones=torch.full((len(dataset),), -3))
+print("windows, rows, keys:", tuple(moved.shape))
+assert all(np.array_equal(a, transpose(b, -3)) for a, b in zip(moved, by_hand))
+
+# %% [markdown]
+# ## Summary
+#
+# - A piano roll is a table `(T, 88)`, time first; row `t` covers `[t / fs, (t + 1) / fs)` seconds; 0 is silence.
+# - Twice the rows a second: half the shift, twice the size. At 16 an onset is off by 31 ms on average.
+# - 32 velocity bins, counted from 1: the quietest note survives. With `velocity_threshold=0` it survives the way back.
+# - Every note gets at least one row, and a key struck again is parted from its old note by a silent row. Without that
+#   a table of real playing loses notes, as that of a widely used library does.
+# - The target of a row is the next row. Split by piece before you cut windows; a parrot shows why.
+# - Transposition shifts columns; notes that leave the keyboard are left out.
+#
+# ## Exercises
+#
+# Put your code in place of the `...` and run the cell: it says "right" when it is. The answers are in `midigen_utils/exercises.py`.
+#
+# **1 (easy).** What share of the rows of `roll` is silent?
+
+# %%
+silent = ...
+
+check("02.1", silent, roll)
+
+# %% [markdown]
+# **2 (easy).** With 8 bins, by how much can a velocity change at most on the way there and back?
+
+# %%
+largest_change = ...
+
+check("02.2", largest_change)
+
+# %% [markdown]
+# **3 (easy).** How many windows of 128 rows, one every 32 rows, does `roll` give? Each needs one row more for its
+# target.
+
+# %%
+number_of_windows = ...
+
+check("02.3", number_of_windows, roll)
+
+# %% [markdown]
+# **4 (medium).** How many notes start in each row of `roll`? The answer has the shape `(T,)`, and its sum is the
+# number of notes.
+
+# %%
+onsets = ...
+
+check("02.4", onsets, roll)
+
+# %% [markdown]
+# **5 (medium).** Beginners like white keys. Which transposition of our piece, from 6 keys down (-6) to 5 keys up, puts
+# the most of its notes on white keys? (Black keys: the remainders 1, 3, 6, 8 and 10 when divided by 12.)
+
+# %%
+semitones = ...
+
+check("02.5", semitones, notes)
+
+# %% [markdown]
+# **6 (open).** The silent row is one way to tell a new note from an old one. Another is a second table that holds 1
+# in the first row of every note and 0 elsewhere. Write both directions. How many more notes come back at 8 rows a
+# second, and what would a model have to predict now?
+#
+# ## Next
+#
+# `03_lstm_baseline`: the next row as 88 yes/no questions, opponents that know nothing, and a first network.
+#
+# ## References
+#
+# - Colin Raffel and Daniel Ellis, *Intuitive Analysis, Creation and Manipulation of MIDI Data with pretty_midi*,
+#   ISMIR 2014 (late-breaking demo).
+# - Colin Raffel et al., *mir_eval: A Transparent Implementation of Common MIR Metrics*, ISMIR 2014.
+# - Nicolas Boulanger-Lewandowski, Yoshua Bengio and Pascal Vincent, *Modeling Temporal Dependencies in
+#   High-Dimensional Sequences*, ICML 2012, [arXiv 1206.6392](https://arxiv.org/abs/1206.6392): models of piano rolls.
+# - Curtis Hawthorne et al., *Onsets and Frames: Dual-Objective Piano Transcription*, ISMIR 2018,
+#   [arXiv 1710.11153](https://arxiv.org/abs/1710.11153): onsets in a table of their own.
+# - Sayash Kapoor and Arvind Narayanan, *Leakage and the reproducibility crisis in machine-learning-based science*,
+#   Patterns 4 (9), 2023.
+# - Meinard Müller, *Fundamentals of Music Processing*, Springer 2015, chapter 1; notebooks at
+#   [audiolabs-erlangen.de/FMP](https://www.audiolabs-erlangen.de/FMP).
