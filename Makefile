@@ -30,7 +30,7 @@ notebooks: setup  ## Open the notebooks in JupyterLab
 lab: notebooks
 
 render: setup  ## Run the notebooks' scripts and write the notebooks (ARGS=02_piano_roll for one)
-	$(RUN:-m=) notebooks/render.py $(ARGS)
+	$(RUN) midigen_utils render $(ARGS)
 
 data: setup  ## Download MAESTRO (58 MB) and build its piano rolls
 	$(RUN) midigen_utils data $(ARGS)

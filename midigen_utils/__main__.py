@@ -190,6 +190,24 @@ def stats(options):
     print(config.MIDI_DATA / "maestro_statistics.json")
 
 
+def render(options):
+    """Run the scripts of the notebooks and write the notebooks with their outputs."""
+    import time
+
+    from .rendering import notebooks_folder
+    from .rendering import render as execute
+
+    scripts = sorted(notebooks_folder().glob("[0-9A][0-9]_*.py"))
+    unknown = set(options.names) - {script.stem for script in scripts}
+    if unknown:
+        raise ValueError(f"no notebook {', '.join(sorted(unknown))}; there are {', '.join(s.stem for s in scripts)}")
+    for script in scripts:
+        if script.stem in (options.names or [script.stem]):
+            start = time.perf_counter()
+            size = execute(script).stat().st_size
+            print(f"{script.stem}: {time.perf_counter() - start:.0f} s, {size / 1e3:.0f} KB", flush=True)
+
+
 def write_music(roll, midi_config, stem, title, seed_frames=0):
     """Write a roll as `.mid`, `.wav`, `.png` and `.html`, and print where they are.
 
@@ -304,6 +322,7 @@ def _parser():
     verb(demo).set_defaults(corpus="bach", all_instruments=False, limit=None)
     verb(doctor)
     verb(stats)
+    verb(render).add_argument("names", nargs="*", help="such as 02_piano_roll (default: all)")
     return parser
 
 

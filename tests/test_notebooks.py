@@ -6,6 +6,9 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+from nbclient.exceptions import CellExecutionError
+
+from midigen_utils.rendering import render
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 SCRIPTS = sorted(FOLDER.glob("[0-9A][0-9]_*.py"))
@@ -78,3 +81,16 @@ def test_nothing_in_it_is_of_one_machine_or_one_moment(script):
     assert not re.search(r"object at 0x|/home/|/root/|/tmp/|/work/|[A-Z]:\\\\\\\\Users", raw)
     assert '"widgets"' not in raw and "iopub.execute_input" not in raw
     assert "https://cdn" not in raw, "no script from elsewhere"
+
+
+def test_rendering_twice_gives_the_same_bytes_and_a_failing_cell_writes_nothing(tmp_path):
+    script = tmp_path / "07_toy.py"
+    script.write_text("# %% [markdown]\n# # Toy\n\n# %%\nx = 2\nprint(x)\n\n# %%\nx\n", encoding="utf-8")
+    first = render(script).read_bytes()
+    assert render(script).read_bytes() == first
+    assert [cell.cell_type for cell in rendered(script).cells] == ["markdown", "code", "code"]
+    assert rendered(script).cells[1].outputs[0].text == "2\n"
+    script.write_text("# %%\n1 / 0\n", encoding="utf-8")
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        render(script)
+    assert script.with_suffix(".ipynb").read_bytes() == first

@@ -1,0 +1,55 @@
+"""From the percent scripts of the course to notebooks with their outputs."""
+
+import hashlib
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+from . import config
+
+KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+SLOWEST = 1200  # seconds that a cell may take
+
+
+def notebooks_folder():
+    """The folder of the course's notebooks.
+
+    Raises:
+        FileNotFoundError: the package was installed without them.
+    """
+    folder = config.MIDI_DATA.parent / "notebooks"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no notebooks in {folder}: clone the repository to have them")
+    return folder
+
+
+def render(script):
+    """Execute a percent script from the top and write it, with its outputs, as a notebook beside it.
+
+    The notebook is made anew every time: what was in it before is not read. Names of cells stay the same until
+    the cell changes, and neither times nor states of widgets are kept, so equal outputs give equal files.
+
+    Args:
+        script: path of the `.py` file.
+
+    Returns:
+        Path of the notebook.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed; nothing is written.
+    """
+    notebook, seen = jupytext.read(script), {}
+    for cell in notebook.cells:
+        name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+        seen[name] = seen.get(name, 0) + 1
+        cell.id = f"{name}-{seen[name]}"
+    notebook.metadata = KERNEL
+    NotebookClient(notebook, timeout=SLOWEST, resources={"metadata": {"path": script.parent}}).execute()
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    notebook.metadata = {**KERNEL, "language_info": {"name": "python"}}
+    path = script.with_suffix(".ipynb")
+    with config.written_whole(path) as temporary:
+        nbformat.write(notebook, temporary)
+    return path
