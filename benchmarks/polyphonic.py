@@ -6,7 +6,7 @@ The files (JSB_Chorales, Nottingham, MuseData, Piano_midi) are those of Boulange
 layout of Bai et al. 2018: `traindata`, `validdata`, `testdata`, each a row of (T, 88) arrays. Reported are nats per
 frame: the negative log-likelihood of frames 2 .. T of every piece given all frames before, summed over the 88 keys,
 averaged over all those frames together; no padding counts. The weights with the lowest validation figure are
-tested, once, at the end.
+tested, once, at the end. When validation gets worse, training goes back to them and on with half the learning rate.
 
 Nothing here knows which file it reads. The pieces are in C; in training each is moved by -5 to 6 semitones where it
 fits the keyboard, and the model is told by how many, so that 0 at the test means "in C".
@@ -39,7 +39,8 @@ WINDOWS, FRAMES = (16, 32, 64, 128), 640  # frames of a window, a quarter of the
 LEARNING_RATE, WARM_UP = 5e-3, 100  # highest, reached after so many steps; then half a cosine to 0 in the minutes
 DROPOUT = 0.3  # of features, the same ones in all frames of a window
 AVERAGE = 0.998  # the weights that are evaluated are a running mean; this much of it is kept in each step
-CHECKS = 10  # validations in a run
+WORSE = 0.02  # nats above the best validation at which training goes back to it
+CHECKS, SHARE = 100, 0.05  # validations in a run at most, and of its time
 WIDTHS = {"lstm": range(256, 0, -32), "mamba": range(256, 0, -32)}
 
 
@@ -142,20 +143,25 @@ def train(model, splits, minutes, seed, log):
     weights = torch.tensor([float(len(piece)) for piece in splits["train"]])
     optimizer = make_optimizer(model, LEARNING_RATE)
     average = copy.deepcopy(model)
-    best, best_state, steps, frames_seen, checks = math.inf, None, 0, 0, 0
+    best, best_state, steps, frames_seen, next_check, fraction = math.inf, None, 0, 0, 1 / CHECKS, 1.0
     while True:
-        part = (time.perf_counter() - begin) / (60 * minutes)
-        if part * CHECKS >= checks + 1 or part >= 1:
-            checks += 1
+        seconds = time.perf_counter() - begin
+        part = seconds / (60 * minutes)
+        if part >= min(next_check, 1):
             validation = evaluate(average, splits["validation"])
+            took = time.perf_counter() - begin - seconds
+            next_check = part + max(1 / CHECKS, took / SHARE / (60 * minutes))
             if validation < best:
-                best, best_state = validation, copy.deepcopy(average.state_dict())
-            seconds = time.perf_counter() - begin
+                best, best_state = validation, copy.deepcopy((average.state_dict(), model.state_dict()))
+            elif validation > best + WORSE:  # it learns by heart: back to the best, and on with smaller steps
+                fraction /= 2
+                for network, state in zip((average, model), best_state):
+                    network.load_state_dict(state)
             print(f"{seconds:6.0f} s  {steps:6d} steps  validation {validation:.4f}  best {best:.4f}", file=log)
             if part >= 1:
                 break
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, (steps + 1) / WARM_UP, (1 + math.cos(math.pi * part)) / 2)
+            group["lr"] = LEARNING_RATE * fraction * min(1, (steps + 1) / WARM_UP, (1 + math.cos(math.pi * part)) / 2)
         model.train()
         window = WINDOWS[int(part * len(WINDOWS))]
         frames, real, shift = draw(splits["train"], weights, window, generator)
@@ -169,7 +175,7 @@ def train(model, splits, minutes, seed, log):
         with torch.no_grad():  # early on the mean is over the few steps there were
             kept = min(AVERAGE, steps / (steps + 10))
             torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - kept)
-    average.load_state_dict(best_state)
+    average.load_state_dict(best_state[0])
     return average, best, {"steps": steps, "frames_seen": frames_seen, "seconds": round(seconds, 1)}
 
 
