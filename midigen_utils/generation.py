@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .config import NUM_PITCHES, SEQUENCE_LENGTH
@@ -11,6 +12,7 @@ from .velocity import loudness
 DEFAULT_VELOCITY = 0.6  # of new notes after a silent seed
 
 
+@threadpool_limits.wrap(limits=1)  # a frame is too little work to share: threads would wait for each other
 def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=None, random_seed=None, on_frame=None):
     """Continue a piano roll.
 
