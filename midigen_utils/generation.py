@@ -102,8 +102,10 @@ def _velocities(model, seed, temperature, generator):
         nonlocal bins, level
         keys, before = torch.from_numpy(keys), torch.cat([level[:, None], bins], dim=1)
         inputs = (tensor.to(features.device) for tensor in (bins, level, keys))
-        bins = head.sample(features, *inputs, temperature, generator)
-        level = loudness(bins[:, None], before)[:, 0]
+        new = head.sample(features, *inputs, temperature, generator)
+        if (new > bins).any():  # a key was struck
+            level = loudness(new[:, None], before)[:, 0]
+        bins = new
         return bins.numpy() / head.bins
 
     return strike
