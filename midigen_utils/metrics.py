@@ -60,11 +60,11 @@ def predict(model, x, y, hidden=None):
         logits, hidden = model(x, hidden)
         return Prediction(logits, frame_nll(logits, y), None, hidden)
     features, hidden = model.features(x, hidden)
-    if model.chords is None:
+    chords = getattr(model, "chords", None)
+    if chords is None:
         logits = model.output(features)
         return Prediction(logits, frame_nll(logits, y), features, hidden)
-    logits = model.output(features.detach())
-    return Prediction(logits, -model.chords.log_prob(y, features, x), features, hidden)
+    return Prediction(model.output(features.detach()), -chords.log_prob(y, features, x), features, hidden)
 
 
 class FrameScores:
