@@ -54,7 +54,8 @@ test-notebooks: setup  ## Run every notebook again and compare (nbval; full leng
 test-slow: setup  ## Run the tests that take minutes
 	$(RUN) pytest -m slow
 
-test-browser: setup  ## Run the tests that drive a browser (Debian's chromium)
+test-browser: setup  ## Run the tests that drive a browser (Debian's chromium; as root it is installed)
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends chromium; } || true
 	$(RUN) pytest -m browser
 
 lint: setup  ## Check style
