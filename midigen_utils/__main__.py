@@ -169,7 +169,7 @@ def demo(options):
     roll = generate_music(model, seed[:SEQUENCE_LENGTH], 30 * MIDI_CONFIG["fs"], temperature=0.8, random_seed=0)
     print("4 of 4  Writing it as MIDI, sound, picture and page.")
     write_music(roll, MIDI_CONFIG, config.MIDI_DATA / "generated" / "demo", title, SEQUENCE_LENGTH)
-    print("\nNext: `make lab` opens the notebooks. `make data` downloads MAESTRO (58 MB), real piano performances;")
+    print("\nNext: `make notebooks` opens them. `make data` downloads MAESTRO (58 MB), real piano performances;")
     print("`make train` trains on them for longer, and then sounds better than these first minutes of learning.")
 
 
