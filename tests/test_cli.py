@@ -73,7 +73,7 @@ def test_the_demo_walks_the_whole_road(midi_data, tunes, monkeypatch, capsys):
     assert __main__.main(["demo"]) == 0
     assert {path.suffix for path in (midi_data / "generated").iterdir()} == {".mid", ".wav", ".png", ".html"}
     said = capsys.readouterr().out
-    assert all(words in said for words in ("1 of 4", "4 of 4", "make lab", "make data"))
+    assert all(words in said for words in ("1 of 4", "4 of 4", "make notebooks", "make data"))
 
 
 def test_the_title_of_a_held_out_seed_is_that_of_its_roll_under_a_limit(tunes, midi_data):
