@@ -52,10 +52,14 @@ def train(options):
     midi_config = _midi_config(options)
     rolls, _ = _load(options, midi_config)
     config.seed_everything(options.seed)
-    model = checkpoints.MODELS[MODEL_NAMES[options.model]](head=options.head, velocity=midi_config["velocity_bins"])
+    if options.start:
+        model = checkpoints.load_model(options.start)
+    else:
+        new = checkpoints.MODELS[MODEL_NAMES[options.model]]
+        model = new(head=options.head, velocity=midi_config["velocity_bins"])
     device = config.pick_device(options.device)
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"{type(model).__name__}, head {options.head}, {parameters:,} parameters, on {device.type}")
+    print(f"{type(model).__name__}, head {model.config['head']}, {parameters:,} parameters, on {device.type}")
     print(f"{len(rolls['train'])} training pieces")
     _need_pieces(rolls, "train", "validation")
     baseline = training.evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
@@ -85,6 +89,7 @@ def generate(options):
     """Continue a held-out piece, a MIDI file or a random pattern; write MIDI, WAV, PNG and a page."""
     from .checkpoints import load_checkpoint, load_model
     from .generation import generate_music, generate_random_seed
+    from .takes import write_music
 
     checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
     state = load_checkpoint(checkpoint)
@@ -146,15 +151,32 @@ def evaluate(options):
         )
 
 
+def export(options):
+    """Write the weights of a checkpoint in half precision, without what only training needs: small enough to share."""
+    from .checkpoints import export_model
+
+    size = export_model(options.checkpoint or config.MIDI_DATA / "best_model.pt", options.output)
+    print(f"{options.output}: {size / 1e6:.1f} MB")
+
+
 def demo(options):
-    """The whole road once: corpus, training, generation, sound."""
+    """Music of a trained model first; then the whole road once: corpus, training, generation, sound."""
     from .checkpoints import load_model
-    from .generation import generate_music
+    from .generation import generate_from_random_seed, generate_music
     from .mamba import MusicMamba
     from .metrics import fit_baselines
+    from .takes import write_music
     from .training import evaluate as score
     from .training import fit
 
+    pianist = config.MIDI_DATA / "pretrained" / "mamba.pt"
+    if pianist.exists():  # not in a package without its repository
+        print("First, what longer training gives: a MusicMamba that has read performances of MAESTRO goes on from 4 s")
+        print("of chords drawn by lot.")
+        roll = generate_from_random_seed(load_model(pianist), 40 * MIDI_CONFIG["fs"], temperature=0.9, random_seed=0)
+        name = config.MIDI_DATA / "generated" / "pretrained"
+        write_music(roll, MIDI_CONFIG, name, "The pretrained MusicMamba", SEQUENCE_LENGTH)
+        print("Listen to it while a new one learns, from nothing:\n")
     print("1 of 4  The corpus: Bach's chorales, from the scores that come with music21.")
     rolls, _ = _load(options, MIDI_CONFIG)
     print("2 of 4  Training a MusicMamba to predict the next sixteenth of a second: one epoch.")
@@ -206,36 +228,6 @@ def render(options):
             start = time.perf_counter()
             size = execute(script).stat().st_size
             print(f"{script.stem}: {time.perf_counter() - start:.0f} s, {size / 1e3:.0f} KB", flush=True)
-
-
-def write_music(roll, midi_config, stem, title, seed_frames=0):
-    """Write a roll as `.mid`, `.wav`, `.png` and `.html`, and print where they are.
-
-    Args:
-        roll: `(T, P)` floats in [0, 1].
-        midi_config: its `MIDI_CONFIG`.
-        stem: path without an ending.
-        title: of picture and page.
-        seed_frames: frames at the beginning that were given, drawn in another colour.
-    """
-    from .browser import LONGEST, player
-    from .piano_roll import piano_roll_to_midi
-    from .playback import fluidsynth_missing, synthesize, write_wav
-    from .plotting import bare_figure, figure_png, plot_piano_roll
-
-    piano_roll_to_midi(roll, midi_config, f"{stem}.mid", velocity_threshold=0)
-    print(fluidsynth_missing() or "Sound by FluidSynth.")
-    write_wav(synthesize(roll, midi_config), f"{stem}.wav")
-    fig, ax = bare_figure(12, 4)
-    plot_piano_roll(roll, midi_config, ax, seed_frames, title)
-    with config.written_whole(f"{stem}.png") as temporary:
-        temporary.write_bytes(figure_png(fig, dpi=120))
-    shown = roll[: LONGEST * midi_config["fs"]]
-    if len(shown) < len(roll):
-        print(f"  (the page has the first {LONGEST} s; the other files have all of it)")
-    player(shown, midi_config, seed_frames, title).save(f"{stem}.html")
-    for ending, what in {"html": "open it in a browser", "mid": "MIDI", "wav": "sound", "png": "picture"}.items():
-        print(f"  {stem}.{ending}  {what}")
 
 
 def _held_out_piece(rolls, number):
@@ -294,6 +286,7 @@ def _parser():
     sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
     sub.add_argument("--model", choices=MODEL_NAMES, default="mamba")
     sub.add_argument("--head", choices=("keys", "chords"), default="keys", help="what a frame is (default keys)")
+    sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
     number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
     number(sub, "batch-size", int, BATCH_SIZE, "windows of a step")
     number(sub, "learning-rate", float, LEARNING_RATE, "of AdamW")
@@ -319,6 +312,9 @@ def _parser():
     sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")
     sub.add_argument("--split", choices=("train", "validation", "test"), default="validation")
     sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    sub = verb(export)
+    sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")
+    sub.add_argument("--output", type=Path, required=True, help="such as midi_data/pretrained/mamba.pt")
     verb(demo).set_defaults(corpus="bach", all_instruments=False, limit=None)
     verb(doctor)
     verb(stats)

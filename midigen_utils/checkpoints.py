@@ -105,6 +105,32 @@ def load_model(path=None, device=None):
     raise ValueError(f"{path}: weights of another model; {str(problem)[:300]}")
 
 
+def export_model(path, output):
+    """Write a checkpoint that is small enough to share: weights of half precision, the state of a fresh optimiser.
+
+    `load_model` gives a model of ordinary precision from it, and `fit` trains that one further.
+
+    Args:
+        path: of a checkpoint of `fit`.
+        output: where to.
+
+    Returns:
+        The size of the new file in bytes.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_model`.
+    """
+    load_model(path)  # says what is wrong, if something is
+    state = load_checkpoint(path)
+    state["model_state_dict"] = {name: weight.half() for name, weight in state["model_state_dict"].items()}
+    state["optimizer_state_dict"]["state"] = {}
+    kept = ("epoch", "model_state_dict", "optimizer_state_dict", "val_loss")
+    about = ("model", "model_config", "version", "midi_config", "corpus", "settings", "history")
+    with config.written_whole(output) as temporary:
+        torch.save({name: state[name] for name in (*kept, *about) if name in state}, temporary)
+    return Path(output).stat().st_size
+
+
 def _version():
     try:
         return version("midigen")

@@ -1,4 +1,4 @@
-"""A take: the settings of one piece of music, the music, and the Python that makes it again."""
+"""A take: the settings of one piece of music, the music, the Python that makes it again; music written as files."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .config import MIDI_CONFIG
-from .piano_roll import midi_to_piano_roll
+from .browser import LONGEST, player
+from .config import MIDI_CONFIG, written_whole
+from .piano_roll import midi_to_piano_roll, piano_roll_to_midi
+from .playback import fluidsynth_missing, synthesize, write_wav
+from .plotting import bare_figure, figure_png, plot_piano_roll
 
 FS = MIDI_CONFIG["fs"]
 
@@ -110,6 +113,31 @@ def compose(settings, on_frame=None):
         on_frame=on_frame,
     )
     return Take(settings, music, len(seed))
+
+
+def write_music(roll, midi_config, stem, title, seed_frames=0):
+    """Write a roll as `.mid`, `.wav`, `.png` and `.html`, and print where they are.
+
+    Args:
+        roll: `(T, P)` floats in [0, 1].
+        midi_config: its `MIDI_CONFIG`.
+        stem: path without an ending.
+        title: of picture and page.
+        seed_frames: frames at the beginning that were given, drawn in another colour.
+    """
+    piano_roll_to_midi(roll, midi_config, f"{stem}.mid", velocity_threshold=0)
+    print(fluidsynth_missing() or "Sound by FluidSynth.")
+    write_wav(synthesize(roll, midi_config), f"{stem}.wav")
+    fig, ax = bare_figure(12, 4)
+    plot_piano_roll(roll, midi_config, ax, seed_frames, title)
+    with written_whole(f"{stem}.png") as temporary:
+        temporary.write_bytes(figure_png(fig, dpi=120))
+    shown = roll[: LONGEST * midi_config["fs"]]
+    if len(shown) < len(roll):
+        print(f"  (the page has the first {LONGEST} s; the other files have all of it)")
+    player(shown, midi_config, seed_frames, title).save(f"{stem}.html")
+    for ending, what in {"html": "open it in a browser", "mid": "MIDI", "wav": "sound", "png": "picture"}.items():
+        print(f"  {stem}.{ending}  {what}")
 
 
 def shortest(path):

@@ -60,12 +60,13 @@ def fit(
             A model that has another one is given a new one.
         sequence_length, stride: frames of the training windows, default 64 and 16.
         batch_size: windows of a step, default 64.
-        learning_rate: of AdamW, default 1e-3.
+        learning_rate: of AdamW at its highest, default 1e-3; see `learning_rate_at`.
         transpose: move each window by up to so many semitones up or down, at random; default 0.
         seed: of the order of the windows and of torch's random numbers.
         patience: stop after so many epochs without a better validation loss; `None` never does.
-        resume: go on from `last_model.pt` with the same settings and data (only `learning_rate`, `epochs` and
-            `patience` may be others): gives exactly the run that was not interrupted.
+        resume: go on from `last_model.pt` with the same settings and data: gives exactly the run that was not
+            interrupted. Only `learning_rate`, `epochs` and `patience` may be others: then it is another run, whose
+            learning rate is that of this place in the new one.
         folder: where to write, default `midi_data/`.
         device: `torch.device`, default `pick_device()`.
         midi_config: the `MIDI_CONFIG` of the rolls, kept in the checkpoint.
@@ -104,7 +105,7 @@ def fit(
     }
     if resume:
         state = load_checkpoint(folder / "last_model.pt")
-        _restore(model, optimizer, scaler, state, settings, learning_rate)
+        _restore(model, optimizer, scaler, state, settings)
         history, epoch, step, total = state["history"], state["epoch"] + 1, state["step"], state["total"]
     else:
         config.seed_everything(seed)
@@ -133,6 +134,8 @@ def fit(
                         loss = loss + velocity.loss(features, x_bins, y_bins) / x.shape[-1]
                 if not torch.isfinite(loss):
                     raise RuntimeError(_not_a_number(epoch, step, learning_rate))
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate_at(epoch * len(batches) + step, epochs * len(batches), learning_rate)
                 optimizer.zero_grad()
                 scaler.scale(loss).backward()
                 scaler.unscale_(optimizer)
@@ -195,6 +198,26 @@ def _ctrl_c_between_steps():
         signal.signal(signal.SIGINT, before)
 
 
+def learning_rate_at(step, steps, highest=LEARNING_RATE):
+    """The learning rate of a step: it rises in a straight line, then falls to 0 along half a cosine.
+
+    Notebook: 03_lstm_baseline
+
+    Source: Loshchilov & Hutter, arXiv 1608.03983, without restarts; the rise as in Goyal et al., arXiv 1706.02677.
+
+    Args:
+        step: 0 to `steps` - 1.
+        steps: of the whole training. The first tenth of them, 100 at most, is the rise.
+        highest: default 1e-3.
+
+    Returns:
+        Learning rate, above 0 and at most `highest`.
+    """
+    rising = (step + 1) / max(1, min(100, steps // 10))
+    falling = (1 + math.cos(math.pi * step / steps)) / 2
+    return highest * min(rising, falling)
+
+
 def make_optimizer(model, learning_rate=LEARNING_RATE):
     """AdamW that shrinks matrices only: no norm, bias, or parameter marked `_no_weight_decay`.
 
@@ -239,9 +262,8 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
         ValueError: no piece of two frames or more.
     """
     device = torch.device(device or "cpu")
-    was_training = model.training
+    was_training, scores = model.training, FrameScores()
     model.to(device).eval()
-    scores = FrameScores()
     lengths = rolls.lengths if hasattr(rolls, "lengths") else [len(roll) for roll in rolls]
     order = [i for i in sorted(range(len(lengths)), key=lambda i: lengths[i]) if lengths[i] > 1]
     for first in range(0, len(order), batch_size):  # of similar lengths, so there is little padding
@@ -261,7 +283,7 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
     return scores.result(threshold)
 
 
-def _restore(model, optimizer, scaler, state, settings, learning_rate):
+def _restore(model, optimizer, scaler, state, settings):
     if state.get("model") != type(model).__name__ or state.get("model_config") != model.config:
         raise ValueError(
             f"cannot resume: the checkpoint is of {state.get('model')}{state.get('model_config')}, "
@@ -276,8 +298,6 @@ def _restore(model, optimizer, scaler, state, settings, learning_rate):
         raise ValueError(f"cannot resume with other settings or data ({'; '.join(other)}): use those of before")
     model.load_state_dict(state["model_state_dict"])
     optimizer.load_state_dict(state["optimizer_state_dict"])
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate  # the one thing that may change
     scaler.load_state_dict(state["scaler_state_dict"])
     torch.set_rng_state(state["rng_state"])
     if torch.cuda.is_available() and state["cuda_rng_state"]:
@@ -317,9 +337,9 @@ def _out_of_patience(history, patience):
 
 def _not_a_number(epoch, step, learning_rate):
     return (
-        f"the loss is NaN or infinite in epoch {epoch + 1}, step {step + 1}: training has diverged. Try a lower "
-        f"learning rate (it is {learning_rate:g}), check that the rolls hold no NaN, and that the loss is computed "
-        "from logits. The weights of the epoch before, if there was one, are in last_model.pt."
+        f"the loss is NaN or infinite in epoch {epoch + 1}, step {step + 1}: training has diverged. Try a learning "
+        f"rate below {learning_rate:g}, check that the rolls hold no NaN, and that the loss is computed from logits. "
+        "The weights of the epoch before, if there was one, are in last_model.pt."
     )
 
 

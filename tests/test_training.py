@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from midigen_utils import training
-from midigen_utils.checkpoints import load_checkpoint, load_model, save_checkpoint
+from midigen_utils.checkpoints import export_model, load_checkpoint, load_model, save_checkpoint
 from midigen_utils.lstm import MusicLSTM
 from midigen_utils.mamba import MusicMamba
 from midigen_utils.metrics import fit_baselines
-from midigen_utils.training import evaluate, fit, make_optimizer
+from midigen_utils.training import evaluate, fit, learning_rate_at, make_optimizer
 
 SMALL = {"LSTM": lambda: MusicLSTM(hidden_size=48, dropout=0.1), "Mamba": lambda: MusicMamba(d_model=32, n_layers=2)}
 
@@ -35,9 +35,19 @@ def quick(model, rolls, folder, **options):
     return fit(model, rolls, folder=folder, **options)
 
 
+def stopped(model, rolls, folder, **options):
+    """`quick`, killed after the first epoch."""
+
+    def kill(history):
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        quick(model, rolls, folder, on_epoch=kill, **options)
+
+
 def test_a_pattern_is_learnt_better_than_by_any_baseline(new_model, toy_rolls, tmp_path):
     model = new_model()
-    history = quick(model, toy_rolls, tmp_path, epochs=30, learning_rate=1e-2)
+    history = quick(model, toy_rolls, tmp_path, epochs=50, learning_rate=1e-2)
     markov = evaluate(fit_baselines(toy_rolls["train"])["Markov-1"], toy_rolls["validation"])["nll"]
     assert history[-1]["val_loss"] < 0.9 * markov
     assert history[-1]["train_loss"] < history[0]["train_loss"]
@@ -53,7 +63,7 @@ def test_untrained_loss_is_near_88_coins():
 def test_resumed_after_an_epoch_is_the_run_that_was_not_interrupted(new_model, toy_rolls, tmp_path):
     whole = new_model()
     quick(whole, toy_rolls, tmp_path / "whole", epochs=3)
-    quick(new_model(), toy_rolls, tmp_path / "parts", epochs=1)
+    stopped(new_model(), toy_rolls, tmp_path / "parts", epochs=3)
     torch.manual_seed(999)  # whatever happened in between
     resumed = new_model(seed=5)
     history = quick(resumed, toy_rolls, tmp_path / "parts", epochs=3, resume=True)
@@ -137,11 +147,24 @@ def test_a_resumed_run_takes_a_new_learning_rate(toy_rolls, tmp_path):
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_the_learning_rate_rises_and_then_falls_to_nothing(toy_rolls, tmp_path, monkeypatch):
+    rates = [learning_rate_at(step, 1000, 1e-3) for step in range(1000)]
+    assert rates[:90] == sorted(rates[:90]) and rates[100:] == sorted(rates[100:], reverse=True)
+    assert rates[0] == pytest.approx(1e-5) and max(rates) == pytest.approx(1e-3, rel=0.05) and 0 < rates[-1] < 1e-8
+    assert rates[500] == pytest.approx(5e-4)
+    used, real = [], torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self: used.append([g["lr"] for g in self.param_groups]) or real(self)
+    )
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path)
+    assert used == [[learning_rate_at(step, len(used), 3e-3)] * 2 for step in range(len(used))]
+
+
 def test_transposed_training_resumes_exactly(toy_rolls, tmp_path):
     whole, resumed = MusicLSTM(hidden_size=8), MusicLSTM(hidden_size=8)
     resumed.load_state_dict(whole.state_dict())
     quick(whole, toy_rolls, tmp_path / "whole", transpose=3)
-    quick(resumed, toy_rolls, tmp_path / "parts", transpose=3, epochs=1)
+    stopped(resumed, toy_rolls, tmp_path / "parts", transpose=3)
     quick(resumed, toy_rolls, tmp_path / "parts", transpose=3, resume=True)
     assert torch.equal(weights(whole), weights(resumed))
 
@@ -180,7 +203,7 @@ def test_nan_loss_stops_with_an_explanation(toy_rolls, tmp_path):
     model = MusicLSTM(hidden_size=8)
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
-    with pytest.raises(RuntimeError, match="lower\\s+learning rate"):
+    with pytest.raises(RuntimeError, match="learning rate below"):
         quick(model, toy_rolls, tmp_path)
 
 
@@ -281,6 +304,25 @@ def test_weights_of_another_model_are_refused(tmp_path, toy_rolls):
     quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
     with pytest.raises(ValueError, match="cannot resume"):
         quick(MusicLSTM(hidden_size=9), toy_rolls, tmp_path, epochs=2, resume=True)
+
+
+def test_an_exported_checkpoint_is_small_and_plays_and_learns_like_the_one_it_came_from(toy_rolls, tmp_path):
+    torch.manual_seed(0)
+    model = MusicMamba(d_model=32, n_layers=2, head="chords", velocity=32)
+    quick(model, toy_rolls, tmp_path, extras={"corpus": "toys"})
+    size = export_model(tmp_path / "best_model.pt", tmp_path / "small.pt")
+    assert size < 0.25 * (tmp_path / "best_model.pt").stat().st_size
+    small, best = load_model(tmp_path / "small.pt"), load_model(tmp_path / "best_model.pt")
+    assert all(p.dtype == torch.float32 for p in small.parameters())
+    assert torch.allclose(weights(small), weights(best), rtol=1e-3, atol=1e-5)
+    scores = [evaluate(m, toy_rolls["validation"])["nll"] for m in (small, best)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-3)
+    state = load_checkpoint(tmp_path / "small.pt")
+    assert state["corpus"] == "toys" and len(state["history"]) == 2 and state["optimizer_state_dict"]["state"] == {}
+    make_optimizer(small).load_state_dict(state["optimizer_state_dict"])
+    quick(small, toy_rolls, tmp_path / "more", epochs=1)
+    with pytest.raises(FileNotFoundError):
+        export_model(tmp_path / "none.pt", tmp_path / "other.pt")
 
 
 def test_a_crash_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def test_training_beats_repeating_the_last_velocity_and_generated_music_has_dyna
     rolls = steady_pieces()
     small = dict(hidden_size=24, num_layers=1) if build is MusicLSTM else dict(d_model=32, n_layers=1)
     model = build(**small, velocity=32)
-    fit(model, rolls, 15, batch_size=8, learning_rate=1e-2, folder=tmp_path, device="cpu")
+    fit(model, rolls, 20, batch_size=8, learning_rate=1e-2, folder=tmp_path, device="cpu")
     scores = velocity_scores(model, rolls["validation"], rolls["train"])
     assert scores["error"] < 0.7 * min(scores["error_last"], scores["error_median"])
     assert 0 < scores["nll"] < math.log(32) and scores["notes"] > 40
