@@ -7,7 +7,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebooks lab render data train generate doctor test test-notebooks test-slow test-browser lint check clean
+.PHONY: help setup demo notebooks lab render data train generate doctor test test-notebooks test-slow test-browser mutants lint check clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /|/' | while IFS='|' read name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
@@ -57,6 +57,9 @@ test-slow: setup  ## Run the tests that take minutes
 test-browser: setup  ## Run the tests that drive a browser (Debian's chromium; as root it is installed)
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends chromium; } || true
 	$(RUN) pytest -m browser
+
+mutants: setup  ## Break the package on purpose, one line at a time: which notebook, which test notices?
+	$(VENV)/bin/python tests/mutants.py
 
 lint: setup  ## Check style
 	$(RUN) ruff check .
