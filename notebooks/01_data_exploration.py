@@ -354,8 +354,8 @@ print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
 #
 # ## Exercises
 #
-# Put your code in place of the `...` and run the cell: it says "right" when it is. The answers are in
-# `midigen_utils/exercises.py`.
+# Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
+# [A6_solutions](A6_solutions.ipynb).
 #
 # **1 (easy).** What is the longest note of our piece, in seconds?
 

@@ -821,8 +821,8 @@ assert all(np.array_equal(a, transpose(b, -3)) for a, b in zip(moved, by_hand))
 #
 # ## Exercises
 #
-# Put your code in place of the `...` and run the cell: it says "right" when it is. The answers are in
-# `midigen_utils/exercises.py`.
+# Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
+# [A6_solutions](A6_solutions.ipynb).
 #
 # **1 (easy).** What share of the rows of `roll` is silent?
 
