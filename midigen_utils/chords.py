@@ -17,6 +17,8 @@ from torch import nn
 
 from .config import NUM_PITCHES
 
+CANDIDATES = 32  # frames that `choose` chooses from
+
 
 class ChordHead(nn.Module):
     """The probability of the next frame as a whole, on top of what a model knows after the frame before.
@@ -82,7 +84,11 @@ class ChordHead(nn.Module):
                 "expected (B, T, P), (B, T, D) and (B, T, P)"
             )
         context = self.context(features, past).flatten(0, 1)  # (F, W): F = B T frames
-        y = (frames > 0).flatten(0, 1).long()  # (F, P)
+        return self._conditionals(frames.flatten(0, 1), context).view(frames.shape)
+
+    def _conditionals(self, frames, context):
+        """`conditionals` of frames `(F, P)` whose context `(F, W)` is known."""
+        y = (frames > 0).long()  # (F, P)
         below = y.cumsum(1) - y  # (F, P): how many notes of the frame lie below each key
         looks = y.sum(1) + 1  # (F,)
         first = looks.cumsum(0) - looks  # (F,): where the looks of each frame begin
@@ -90,7 +96,7 @@ class ChordHead(nn.Module):
         rank = torch.arange(len(frame), device=frame.device) - first[frame]  # (L,): notes found before it
         notes = y[frame] * (below[frame] < rank.unsqueeze(1))  # (L, P): those notes
         logits = self.look(context[frame], notes.to(context.dtype))  # (L, P)
-        return logits.gather(0, first.unsqueeze(1) + below).view(frames.shape)
+        return logits.gather(0, first.unsqueeze(1) + below)
 
     def log_prob(self, frames, features, past):
         """The exact log probability of frames.
@@ -124,10 +130,13 @@ class ChordHead(nn.Module):
         Returns:
             `(B, P)` float32 on the CPU, 1 or 0.
         """
-        context = self.context(features, past)  # (B, W)
-        keys = torch.arange(past.shape[1])
-        notes = torch.zeros(past.shape)  # (B, P)
-        highest = torch.full((len(past), 1), -1)
+        return self._sample(self.context(features, past), temperature, generator)
+
+    def _sample(self, context, temperature, generator):
+        """`sample` from a context `(B, W)`."""
+        keys = torch.arange(self.output.out_features)
+        notes = torch.zeros(len(context), len(keys))  # (B, P)
+        highest = torch.full((len(context), 1), -1)
         while True:
             logits = self.look(context, notes.to(context)).float() / temperature
             heads = torch.bernoulli(torch.sigmoid(logits).cpu(), generator=generator) * (keys > highest)  # (B, P)
@@ -136,3 +145,33 @@ class ChordHead(nn.Module):
                 return notes
             notes.scatter_reduce_(1, lowest, found, "amax")  # a finished piece of the batch adds 0
             highest = torch.where(found > 0, lowest, len(keys))
+
+    @torch.no_grad()
+    def choose(self, features, past, temperature=1.0, generator=None):
+        """Draw the next frame so that the temperature says what is played, and not when.
+
+        At 16 frames a second the likeliest frame is nearly always the one before: divide the logits of `sample` by
+        0.8, and the music stands still. Here candidates are drawn at temperature 1. The first says how many keys go
+        down and how many come up; one of those with the same numbers is drawn with weights p ** (1 / temperature - 1).
+        So a low temperature takes the likeliest chord of that size.
+
+        Args:
+            features, past, temperature, generator: as for `sample`.
+
+        Returns:
+            `(B, P)` float32 on the CPU, 1 or 0.
+        """
+        context = self.context(features, past)  # (B, W)
+        if temperature == 1:
+            return self._sample(context, 1.0, generator)
+        B, P = past.shape
+        context = context.repeat(CANDIDATES, 1)  # (N B, W): N candidates for each piece
+        frames = self._sample(context, 1.0, generator)  # (N B, P)
+        logits = self._conditionals(frames.to(context.device), context).float().cpu()
+        log_p = -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").sum(1)
+        change = frames.view(CANDIDATES, B, P) - past.cpu()
+        down, up = (change > 0).sum(2), (change < 0).sum(2)  # (N, B)
+        alike = (down == down[0]) & (up == up[0])
+        weights = torch.where(alike, log_p.view(CANDIDATES, B) * (1 / temperature - 1), -torch.inf).softmax(0)
+        chosen = torch.multinomial(weights.T, 1, generator=generator)[:, 0]  # (B,)
+        return frames.view(CANDIDATES, B, P)[chosen, torch.arange(B)]

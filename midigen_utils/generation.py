@@ -18,8 +18,9 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
 
     The model reads the seed in one call, then one frame at a time, so a frame costs the
     same however long the piece grows. With the head `"keys"` each key is drawn by itself with the
-    probability `sigmoid(logit / temperature)`; with `"chords"` the frame is drawn as a whole
-    (`ChordHead.sample`). New notes have the velocities that the model's `VelocityHead` draws; without
+    probability `sigmoid(logit / temperature)`, so a low temperature also makes change rare; with
+    `"chords"` the frame is drawn as a whole, and the temperature says what is played, not when
+    (`ChordHead.choose`). New notes have the velocities that the model's `VelocityHead` draws; without
     one, the seed's mean velocity.
 
     Notebook: 05_generation_and_playback
@@ -28,7 +29,7 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
         model: `MusicMamba` or `MusicLSTM`; it computes where its weights are.
         seed_sequence: `(S, 88)` floats in [0, 1], S frames to continue, or `(B, S, 88)` for B pieces at once.
         num_frames: frames to add, 0 or more; 16 are a second.
-        temperature: above 0; below 1 bolder about what is likely, above 1 closer to even odds.
+        temperature: above 0; below 1 likelier notes, at 1 as the model was trained, above 1 unlikelier ones.
         head: `"keys"` or `"chords"`; default what the model was trained for.
         random_seed: int for the same music each time (on one machine); default torch's own random numbers.
         on_frame: called after each new frame with their number so far; to stop there it returns `True`.
@@ -78,7 +79,7 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
         if head == "keys":
             last = (output(features) > limits[t]).astype(np.float32)
         else:
-            last = model.chords.sample(known, torch.from_numpy(last).to(device), temperature, generator).numpy()
+            last = model.chords.choose(known, torch.from_numpy(last).to(device), temperature, generator).numpy()
         frames[t] = strike(known, last)
         if on_frame is not None and on_frame(t + 1):
             frames = frames[: t + 1]

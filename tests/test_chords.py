@@ -83,6 +83,29 @@ def test_sampling_frequencies_match_the_probabilities():
         assert chi_square < 110  # 63 degrees of freedom: above 110 once in 5,000 tries
 
 
+def test_the_temperature_of_choose_says_what_is_played_and_not_when():
+    head = lively_head(num_pitches=6)
+    draws, past = 4000, torch.tensor([[1.0, 0, 1, 0, 0, 0]])
+    features = torch.randn(1, 5).expand(draws, -1)
+
+    def drawn(temperature):
+        generator = torch.Generator().manual_seed(0)
+        return head.choose(features, past.expand(draws, -1), temperature, generator)
+
+    frames = {temperature: drawn(temperature) for temperature in (0.4, 1.0, 2.5)}
+    again = head.sample(features, past.expand(draws, -1), 1.0, torch.Generator().manual_seed(0))
+    assert torch.equal(frames[1.0], again)
+    likely = []
+    for some in frames.values():
+        down, up = (some > past).sum(1), (some < past).sum(1)
+        sizes = torch.bincount(3 * down + up, minlength=15)
+        expected = torch.bincount(3 * (again > past).sum(1) + (again < past).sum(1), minlength=15)
+        assert (sizes - expected).abs().max() < 0.035 * draws  # five deviations of a difference of two counts
+        counts = torch.unique(some[(down == 2) & (up == 2)], dim=0, return_counts=True)[1]
+        likely.append(counts.max().item() / counts.sum().item())  # share of the commonest way to change four keys
+    assert likely[0] > likely[1] + 0.05 and likely[1] > likely[2] + 0.03
+
+
 def test_a_key_changes_no_conditional_at_or_below_it_and_no_earlier_frame():
     torch.manual_seed(0)
     model, head = MusicMamba(d_model=16, n_layers=2).eval(), lively_head(16)
@@ -194,7 +217,7 @@ def test_generated_frames_are_those_that_stepping_through_the_head_draws(name):
         features, _ = model.features(music[None, :-1])
     generator = torch.Generator().manual_seed(4)
     for t in range(64, 94):
-        drawn = model.chords.sample(features[:, t - 1], music[None, t - 1], 0.9, generator)
+        drawn = model.chords.choose(features[:, t - 1], music[None, t - 1], 0.9, generator)
         assert torch.equal(drawn[0], music[t])
 
 
