@@ -151,9 +151,9 @@ class ChordHead(nn.Module):
         """Draw the next frame so that the temperature says what is played, and not when.
 
         At 16 frames a second the likeliest frame is nearly always the one before: divide the logits of `sample` by
-        0.8, and the music stands still. Here candidates are drawn at temperature 1. The first says how many keys go
-        down and how many come up; one of those with the same numbers is drawn with weights p ** (1 / temperature - 1).
-        So a low temperature takes the likeliest chord of that size.
+        0.8, and the music stands still. Here a frame drawn at temperature 1 says how many keys go down and how many
+        come up. Of further frames drawn, one with the same numbers takes its place, chosen with weights
+        p ** (1 / temperature - 1). So a low temperature takes the likeliest chord of that size.
 
         Args:
             features, past, temperature, generator: as for `sample`.
@@ -162,16 +162,20 @@ class ChordHead(nn.Module):
             `(B, P)` float32 on the CPU, 1 or 0.
         """
         context = self.context(features, past)  # (B, W)
-        if temperature == 1:
-            return self._sample(context, 1.0, generator)
-        B, P = past.shape
-        context = context.repeat(CANDIDATES, 1)  # (N B, W): N candidates for each piece
-        frames = self._sample(context, 1.0, generator)  # (N B, P)
+        first, past = self._sample(context, 1.0, generator), past.cpu()  # (B, P) each
+        rows = (first != past).any(1).nonzero()[:, 0]  # (R,): where something changes
+        if temperature == 1 or len(rows) == 0:
+            return first
+        context = context[rows.to(context.device)].repeat(CANDIDATES, 1)  # (N R, W): N candidates for each
+        frames = self._sample(context, 1.0, generator)  # (N R, P)
         logits = self._conditionals(frames.to(context.device), context).float().cpu()
-        log_p = -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").sum(1)
-        change = frames.view(CANDIDATES, B, P) - past.cpu()
-        down, up = (change > 0).sum(2), (change < 0).sum(2)  # (N, B)
-        alike = (down == down[0]) & (up == up[0])
-        weights = torch.where(alike, log_p.view(CANDIDATES, B) * (1 / temperature - 1), -torch.inf).softmax(0)
-        chosen = torch.multinomial(weights.T, 1, generator=generator)[:, 0]  # (B,)
-        return frames.view(CANDIDATES, B, P)[chosen, torch.arange(B)]
+        log_p = -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").sum(1).view(CANDIDATES, -1)
+        frames = frames.view(CANDIDATES, len(rows), -1)
+        sizes, wanted = (
+            torch.stack([(some > past[rows]).sum(-1), (some < past[rows]).sum(-1)]) for some in (frames, first[rows])
+        )  # (2, N, R) and (2, R): keys that go down, and that come up
+        alike = (sizes == wanted.unsqueeze(1)).all(0)  # (N, R)
+        weights = torch.where(alike, log_p * (1 / temperature - 1), -torch.inf)
+        for i in alike.any(0).nonzero()[:, 0].tolist():  # where none is alike, the first stays
+            first[rows[i]] = frames[torch.multinomial(weights[:, i].softmax(0), 1, generator=generator), i]
+        return first
