@@ -1,6 +1,7 @@
 """From the percent scripts of the course to notebooks with their outputs."""
 
 import hashlib
+import re
 
 import jupytext
 import nbformat
@@ -28,7 +29,7 @@ def render(script):
     """Execute a percent script from the top and write it, with its outputs, as a notebook beside it.
 
     The notebook is made anew every time: what was in it before is not read. Names of cells stay the same until
-    the cell changes, and neither times nor states of widgets are kept, so equal outputs give equal files.
+    the cell changes; neither times, progress bars nor states of widgets are kept, so equal outputs give equal files.
 
     Args:
         script: path of the `.py` file.
@@ -48,8 +49,15 @@ def render(script):
     NotebookClient(notebook, timeout=SLOWEST, resources={"metadata": {"path": script.parent}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_progress_bar(output)]
     notebook.metadata = {**KERNEL, "language_info": {"name": "python"}}
     path = script.with_suffix(".ipynb")
     with config.written_whole(path) as temporary:
         nbformat.write(notebook, temporary)
     return path
+
+
+def _is_progress_bar(output):
+    text = output.get("text") or output.get("data", {}).get("text/plain", "")
+    return re.search(r"\d+%\|", text) is not None

@@ -83,6 +83,15 @@ def test_nothing_in_it_is_of_one_machine_or_one_moment(script):
     assert "https://cdn" not in raw, "no script from elsewhere"
 
 
+def test_rendering_leaves_no_progress_bar_behind(tmp_path):
+    script = tmp_path / "07_toy.py"
+    script.write_text(
+        "# %%\nfrom tqdm.auto import tqdm\n\nfor i in tqdm(range(3)):\n    pass\nprint(i)\n", encoding="utf-8"
+    )
+    render(script)
+    assert [output.get("text") for output in rendered(script).cells[0].outputs] == ["2\n"]
+
+
 def test_rendering_twice_gives_the_same_bytes_and_a_failing_cell_writes_nothing(tmp_path):
     script = tmp_path / "07_toy.py"
     script.write_text("# %% [markdown]\n# # Toy\n\n# %%\nx = 2\nprint(x)\n\n# %%\nx\n", encoding="utf-8")
