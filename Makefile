@@ -7,7 +7,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebooks lab render data train generate doctor test test-notebooks test-slow test-browser mutants lint check clean
+.PHONY: help setup demo notebooks lab render html student data train generate doctor test test-notebooks test-slow test-browser mutants lint check clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /|/' | while IFS='|' read name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
@@ -15,6 +15,7 @@ help:  ## List the targets
 setup: $(VENV)/installed  ## Make the environment .venv (CONSTRAINTS= takes the newest packages)
 
 $(VENV)/installed: pyproject.toml $(wildcard $(CONSTRAINTS))
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'midigen needs Python 3.11 or newer: make setup PYTHON=python3.12')"
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet --upgrade pip
 	$(RUN) pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) torch
@@ -31,6 +32,12 @@ lab: notebooks
 
 render: setup  ## Run the notebooks' scripts and write the notebooks (ARGS=02_piano_roll for one)
 	$(RUN) midigen_utils render $(ARGS)
+
+html: setup  ## Write the course as pages that need no network: build/html/index.html
+	$(RUN) midigen_utils html $(ARGS)
+
+student: setup  ## Write the notebooks without outputs and solutions: build/student, build/student.zip
+	$(RUN) midigen_utils student
 
 data: setup  ## Download MAESTRO (58 MB) and build its piano rolls
 	$(RUN) midigen_utils data $(ARGS)

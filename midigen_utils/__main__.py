@@ -230,6 +230,20 @@ def render(options):
             print(f"{script.stem}: {time.perf_counter() - start:.0f} s, {size / 1e3:.0f} KB", flush=True)
 
 
+def html(options):
+    """Write the course as static pages that need no network."""
+    from .website import build_site
+
+    print(build_site(options.output))
+
+
+def student(options):
+    """Write the notebooks for a class, without outputs and solutions: build/student and build/student.zip."""
+    from .website import write_student_notebooks
+
+    print(write_student_notebooks(Path("build") / "student"))
+
+
 def _held_out_piece(rolls, number):
     """The roll and title of a piece of the test split."""
     if not 0 <= number < len(rolls["test"]):
@@ -319,6 +333,8 @@ def _parser():
     verb(doctor)
     verb(stats)
     verb(render).add_argument("names", nargs="*", help="such as 02_piano_roll (default: all)")
+    verb(html).add_argument("--output", type=Path, default=Path("build/html"), help="folder (default build/html)")
+    verb(student)
     return parser
 
 

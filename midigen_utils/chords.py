@@ -153,7 +153,8 @@ class ChordHead(nn.Module):
         At 16 frames a second the likeliest frame is nearly always the one before: divide the logits of `sample` by
         0.8, and the music stands still. Here a frame drawn at temperature 1 says how many keys go down and how many
         come up. Of further frames drawn, one with the same numbers takes its place, chosen with weights
-        p ** (1 / temperature - 1). So a low temperature takes the likeliest chord of that size.
+        p ** (1 / temperature - 1). So a low temperature takes the likeliest chord of that size. (With 32
+        candidates this is an approximation; at temperature 1 nothing is approximated.)
 
         Args:
             features, past, temperature, generator: as for `sample`.

@@ -47,7 +47,8 @@ def scan_textbook(x, dt, A, B, C, h=None):
         h: state after the last frame, `(B, N, D)`.
 
     Source:
-        Mamba (arXiv 2312.00752), equations 2a, 2b, 4 and algorithm 2.
+        Mamba (arXiv 2312.00752), equation 2 and algorithm 2, discretised as the authors' code does it: equation 4
+        for A, and Δ B in place of zero-order hold for B.
     """
     h = _start(x, A, h)
     decay = torch.exp(dt.unsqueeze(2) * A)  # (B, L, N, D)

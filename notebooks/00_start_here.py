@@ -3,7 +3,7 @@
 #
 # Three players, one beginning: the first four seconds of a chorale that none of them has ever read. Then a network
 # goes on by itself. The first knows nothing yet. The other two have read hours of piano performances. At the end of
-# this course you will have built both, and you will be able to say why the last one sounds as it does.
+# this course you will have built the network inside each, and you will be able to say why they sound as they do.
 #
 # A player that is a still picture plays after ▶▶ in the toolbar: a notebook that you have not run yourself may not
 # play sound.
@@ -39,9 +39,9 @@ mamba = load_model(MIDI_DATA / "pretrained" / "mamba.pt")
 listen(mamba, "The pretrained MusicMamba")
 
 # %% [markdown]
-# What to see: grey notes were given, coloured ones are the network's. Notes of the first player are sprinkled over
-# the whole keyboard, and each lasts a moment. The others keep to the middle of the keyboard, hold notes, and strike
-# several keys at once.
+# What to see: orange notes were given, blue ones are the network's. (Turn the volume down before the first one: it
+# presses about half of the keyboard in every row, and other keys in the next.) The others keep to the middle of the
+# keyboard, hold notes, and strike several keys at once.
 #
 # How large are these networks? Each of their numbers was found by training.
 
@@ -67,11 +67,15 @@ for model in (MusicLSTM(), MusicMamba()):
 # | [03 LSTM baseline](03_lstm_baseline.ipynb) | What does it take to guess the next row, and who is the opponent? | 4 | 75 |
 # | [04 Mamba](04_mamba.ipynb) | How can a network choose what it remembers? | 4 | 90 |
 # | [05 Generation and playback](05_generation_and_playback.ipynb) | What makes music of guesses, and is it any good? | 4 | 60 |
-# | [A6 Solutions](A6_solutions.ipynb) | the exercises of all of them, solved | 2 | |
+# | [A6 Solutions](A6_solutions.ipynb) | the exercises of all of them, solved | 1 | |
 #
-# Each notebook stands alone, so you may begin where you like; each says at its top what it takes as known. They run
-# on Bach's chorales, which come with the packages that you installed. After `make data`, which downloads MAESTRO, 1,276
-# performances by virtuosos, put `"maestro"` into a notebook's Settings, and the same cells speak about piano playing.
+# Side roads, which the notebooks mention as A1 to A5, are still being written: the parallel scan, the chord head by
+# hand, training on several machines, a model of your own music, and how to judge music.
+#
+# Each notebook runs without the others, so you may begin where you like; each says at its top what it takes as known.
+# They run on Bach's chorales, which come with the packages that you installed. After `make data`, which downloads
+# MAESTRO, 1,276 performances by virtuosos, put `"maestro"` into a notebook's Settings, and the same cells speak about
+# piano playing.
 #
 # ## Install, run, trust
 #
@@ -83,41 +87,53 @@ for model in (MusicLSTM(), MusicMamba()):
 # Without `make` (on Windows, say) the README has the plain commands. Python 3.11 or newer, two processor cores and 2 GB
 # of memory are enough; a graphics card is used where there is one, and not needed.
 #
-# - *Run All* (▶▶) computes every cell from the top. The figures and tables that you see before are of the last run of
-#   the authors.
+# - *Shift+Enter* runs one cell and goes on to the next. ▶▶ restarts and runs all of them; it asks first. What you
+#   typed stays, what was computed is computed anew. A star, `[*]`, means working, not broken.
+# - The figures and tables that you see before you run anything are of the authors' last run.
 # - *Trust*: Jupyter hides the players of notebooks that come from elsewhere. Running them is one cure, the command
 #   palette's *Trust Notebook* is the other.
 # - *No sound?* `make doctor` says what is missing. The player needs nothing but a browser.
-# - *Too slow?* Set `MIDIGEN_FAST=1` before you start Jupyter: data and training shrink, the text stays true.
+# - *Too slow?* Set `MIDIGEN_FAST=1` before you start Jupyter (on Windows `set MIDIGEN_FAST=1`). Data and training
+#   shrink: good for looking at the code. Models stay half trained then, and what the text says about their numbers
+#   and their music does not hold.
 #
 # ## For those who teach
 #
 # | you have | take | leave out |
 # |---|---|---|
-# | 90 minutes | the players above; 01 to "Events, not sound"; 02 to "A real piece", then "Windows"; 03 from the loss to the baselines, then listen; 05: temperature and the blind test | everything by hand in 03 and 04 |
-# | a day | 01 and 02 before lunch, 03 and 05 after it; 04 only "A leaky bucket" and selection | the exercises marked medium and open |
+# | 90 minutes | the players above; 01 to "Events, not sound"; 02 to "A real piece", then "Windows"; 03 from "The next frame as 88 questions" to the baselines, then "Let it play"; 05: temperature and the blind test. Run 01, 02, 03 and 05 before class and leave them open | everything by hand in 03, all of 04 |
+# | a day | 01 and 02 before lunch, 03 and 05 after it; 04 from "A leaky bucket" to the end of "Selection" | the exercises marked medium and open |
 # | five weeks | one notebook a week, its exercises as homework; the last hour is a concert with a blind test | nothing |
+#
+# What your students must know: for 01 and 02 loops, functions and a little numpy; for 03 also what a class is; for 04
+# also the exponential function, and patience. The reading times above are a programmer's; others take twice as long.
 #
 # The evening before: `make demo` on the room's machines (it needs the internet once, for the packages), then once with
 # the network cable out. One copy of MAESTRO serves a whole class: put `maestro-v3.0.0/` into a shared folder and set
 # `MIDIGEN_DATA` to the folder that holds it. Headphones!
 #
-# What usually goes wrong: sound is off in one browser tab; someone runs cells out of order (*Restart and Run All*);
-# someone trains on a tenth of the data and wonders at the music.
+# What usually goes wrong: sound is off in one browser tab. Someone runs cells out of order (▶▶ cures it). Every open
+# notebook keeps its memory: after each lesson, *Kernel, Shut Down All Kernels*. The first notebook builds the chorales,
+# which takes seconds on a free machine and minutes on a busy one: wait for the bar. Someone trains on a tenth of the
+# data and wonders why the music is bad.
 #
 # ## Music words for programmers
 #
 # | word | here it means |
 # |---|---|
+# | key | here always a key of the keyboard; never C major and the like, which we call a *tonality* |
 # | pitch | which key, a number from 21 to 108; 12 more sound "the same, higher" |
+# | semitone | the step from one key to the next, black or white |
 # | onset | the moment a key goes down |
 # | velocity | how hard it was struck, 1 to 127; 0 is used for silence |
 # | chord | several keys at once, chosen to sound together |
 # | octave | 12 keys; the names start again |
+# | voice | one line of music, as one singer sings it |
+# | bar | a short stretch of music with a fixed number of beats |
 # | chorale | a hymn in four voices; Bach wrote hundreds |
 # | (sustain) pedal | holds all notes while it is down |
 # | polyphony | how many keys sound at a time |
-# | transpose | move all notes by the same number of keys |
+# | transpose | move all notes by the same number of semitones |
 # | phrase | a musical sentence, with a breath at its end |
 #
 # ## Programming words for musicians
@@ -130,7 +146,14 @@ for model in (MusicLSTM(), MusicMamba()):
 # | frame, row | one moment of a roll, a sixteenth of a second |
 # | model, network | a long formula with many numbers that training adjusts |
 # | parameter, weight | one of those numbers |
-# | loss | how wrong the model is; training makes it small. Ours is in *nats per frame* |
+# | loss | how wrong the model is; training makes it small |
+# | nat | the unit of our loss: who is surprised by n nats had given the truth the probability exp(-n) |
+# | gradient, slope | how much the loss changes when a weight is pushed a little |
+# | baseline | an opponent that knows next to nothing; *Markov-1* looks at the last row alone |
+# | head | the last part of a model, which turns what it knows into an answer |
+# | hidden, state, h | what a model remembers between two rows |
+# | temperature | how bold a model's choices are when it plays |
+# | twin check | a cell that proves that our code and the package's do the same |
 # | batch, window | the pieces of music that are read side by side in a step of training; one of them |
 # | epoch | reading all the training music once |
 # | logit | a score below or above 0 that becomes a probability |

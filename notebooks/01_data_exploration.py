@@ -5,7 +5,7 @@
 # same manner? In this notebook you
 #
 # - hear a piece and see it,
-# - read a MIDI file by hand: events, not sound,
+# - look into a MIDI file by hand: events, not sound,
 # - look at a whole corpus: how long, which keys, how loud, how many at once,
 # - meet the sustain pedal, and find out what makes this data hard.
 #
@@ -63,7 +63,8 @@ print(f"{size:,} bytes; a CD recording as long: {recording:,} bytes, {recording 
 
 # %% [markdown]
 # A MIDI file holds no sound. It says what the player *did*: which key went down, when, how hard, and when it came up
-# again. The first 14 bytes are a header: four letters, a length, and three numbers of two bytes each.
+# again. The first 14 bytes are a header: four letters, a length of four bytes, and three numbers of two bytes each.
+# (`>4sIHHH` says that to `unpack`.)
 
 # %% tags=["nbval-check-output"]
 data = piece.path.read_bytes()
@@ -71,8 +72,17 @@ letters, length, kind, tracks, ticks = struct.unpack(">4sIHHH", data[:14])
 print(letters, "format", kind, "tracks", tracks, "ticks per quarter note", ticks)
 
 # %% [markdown]
-# After it come events. Each has a waiting time since the one before, counted in ticks, and then what happened. We
-# leave the unpacking to a library, `pretty_midi`, which also turns ticks into seconds.
+# After it come events. Each has a waiting time since the one before, counted in ticks, and then what happened. The
+# byte 0x90 says that a key goes down; the next two say which, and how hard. The first such event:
+
+# %% tags=["nbval-check-output"]
+at = data.index(0x90)
+wait, what, key, velocity = data[at - 1 : at + 3]
+print(f"wait {wait} ticks; event {what:#x}: key {key} down with velocity {velocity}")
+
+# %% [markdown]
+# (A wait longer than 127 ticks takes more than one byte; we look at the last.) The rest we leave to a library,
+# `pretty_midi`, which also turns ticks into seconds.
 
 # %% tags=["nbval-check-output"]
 midi = pretty_midi.PrettyMIDI(str(piece.path))
@@ -108,8 +118,9 @@ for pitch in (21, 60, 61, 69, 108):
 
 # %% [markdown]
 # 21 and 108 are the lowest and the highest key of a piano: 88 keys in all. `note_name` of the package does the same;
-# the check below makes sure. You will see such a **twin check** after everything that is taught here and then kept
-# in the package.
+# the check below makes sure. (A♯ and B♭ are one key of the piano. MIDI knows keys, not spelling; the course names
+# every black key as a sharp, also where a score has a flat.) You will see such a **twin check** after everything that
+# is taught here and then kept in the package.
 
 # %%
 assert all(note_name(pitch) == NAMES[pitch % 12] + str(pitch // 12 - 1) for pitch in range(128))
@@ -179,7 +190,7 @@ def compare(values, measure, label, **options):
 fig, ax = compare([p.duration / 60 for p in corpus.pieces], "piece_length", "length (minutes)")
 
 # %% [markdown]
-# What to see: a chorale takes less than a minute; concert pieces take several, some more than ten.
+# What to see: most chorales take less than a minute; concert pieces take several, some more than ten.
 #
 # ## Which keys
 #
@@ -330,16 +341,16 @@ _ = ax.set(xlim=(-0.5, 20))
 # changes all the time. With 88 keys there are 2⁸⁸ different rows, more than any table can hold: so we will need a
 # model that has learned what goes with what.
 #
-# ## Is the data sound?
+# ## Is anything wrong with the data?
 #
 # Before a model sees a corpus, look for what should never be in it.
 
 # %%
-for path, notes in zip(files, every):
-    assert len(notes.start) > 0, f"{path}: no notes"
-    assert (notes.end > notes.start).all(), f"{path}: a note that ends before it starts"
-    assert (notes.velocity >= 1).all() and (notes.velocity <= 127).all(), f"{path}: velocity"
-    assert (np.diff(notes.start) >= 0).all(), f"{path}: not in order of time"
+for path, some in zip(files, every):
+    assert len(some.start) > 0, f"{path}: no notes"
+    assert (some.end > some.start).all(), f"{path}: a note that ends before it starts"
+    assert (some.velocity >= 1).all() and (some.velocity <= 127).all(), f"{path}: velocity"
+    assert (np.diff(some.start) >= 0).all(), f"{path}: not in order of time"
 assert not corpus.skipped, "files were left out: look at corpus.skipped"
 print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
 
@@ -393,8 +404,10 @@ mean_keys = ...
 check("01.4", mean_keys, notes)
 
 # %% [markdown]
-# **5 (medium).** Which step does the melody take most often, in semitones? Notes that start within 0.05 s of the note
-# before belong to the same chord; the melody is the highest note of each chord. Leave out steps of 0.
+# **5 (medium).** Which step do the tops of the onsets take most often, in semitones (keys, black and white)? Notes that
+# start within 0.05 s of the note before belong to the same chord; its top is the highest of those. Leave out steps of
+# 0. (The tops are nearly the melody. Where the melody holds a note and another voice moves, they are not: look for
+# leaps that nobody could sing.)
 
 # %%
 step = ...

@@ -232,8 +232,9 @@ _ = axes[0].set_xlabel("")
 # some have holes between them that are not in the music. Below, notes follow each other closely; look again, and even
 # the notes of one chord do not all begin in the same row.
 #
-# The course uses 16 rows a second: an onset is off by 1/32 s on average, 31 ms, and a minute has 960 rows. It is a
-# compromise, and `MIDI_CONFIG["fs"]` changes it everywhere.
+# The course uses 16 rows a second: an onset comes up to 62 ms too early, 31 ms on average. What all notes have in
+# common nobody hears; what is left is a jitter of ±31 ms. A minute has 960 rows. It is a compromise, and
+# `MIDI_CONFIG["fs"]` changes it everywhere.
 #
 # > **For musicians.** The grid is in seconds, not in beats: a performance breathes, and nobody marks its beats in the
 # > file. At 60 quarter notes a minute a row is as long as a 64th note.
@@ -298,9 +299,9 @@ player(notes_to_roll(excerpt(notes, CLIP), two_bins) / 2, two_bins, title="2 bin
 # %% [markdown]
 # ## The pedal
 #
-# Chorales are sung, they have no pedal, so here is something for the piano: four bars of a famous prelude. A bar is
-# a short stretch of music, here two seconds. In each, five keys are struck one after the other, and the last three of
-# them once more.
+# Chorales are sung, they have no pedal, so here is something for the piano: the harmonies of the first four bars of a
+# famous prelude. (A bar is a short stretch of music, here two seconds; Bach plays each of these twice.) In each, five
+# keys are struck one after the other, and the last three of them once more.
 
 # %%
 BARS = [(60, 64, 67, 72, 76), (60, 62, 69, 74, 77), (59, 62, 67, 74, 77), (60, 64, 67, 72, 76)]
@@ -788,8 +789,8 @@ print(f"MAESTRO, 6 keys up:   {100 * number[-6:].sum() / number.sum():.2f} in 10
 # ## The package's windows
 #
 # `SequenceDataset` does all of this for training: it cuts windows within each piece, never across two, keeps rows as
-# bytes, and moves each window by its own number of semitones. It is the first thing in the course that needs torch.
-# The last twin check, on two pieces:
+# bytes, and moves each window by its own number of semitones. It is the first thing in this notebook that needs
+# torch; notebook 03 introduces it, and here it does no more than hold arrays. The last twin check, on two pieces:
 
 # %%
 import torch
@@ -812,7 +813,7 @@ assert all(np.array_equal(a, transpose(b, -3)) for a, b in zip(moved, by_hand))
 # ## Summary
 #
 # - A piano roll is a table `(T, 88)`, time first; row `t` covers `[t / fs, (t + 1) / fs)` seconds; 0 is silence.
-# - Twice the rows a second: half the shift, twice the size. At 16 an onset is off by 31 ms on average.
+# - Twice the rows a second: half the shift, twice the size. At 16 an onset jitters by up to 31 ms.
 # - 32 velocity bins, counted from 1: the quietest note survives. With `velocity_threshold=0` it survives the way back.
 # - Every note gets at least one row, and a key struck again is parted from its old note by a silent row. Without that
 #   a table of real playing loses notes, as that of a widely used library does.

@@ -95,18 +95,23 @@ print(tuple(frames.shape), frames.dtype, "input", tuple(x.shape), "target", tupl
 # The shape `(B, T, P)` will be with us all the way: `B` pieces of music side by side (a *batch*; here one), `T`
 # frames, `P` = 88 keys. `None` in the brackets adds the `B`.
 #
-# What a tensor can do and an array cannot: it remembers how it was computed. `backward()` goes back over all the
-# steps and finds how much the result would change with each input, the *gradient*:
+# What a tensor can do and an array cannot: it remembers how it was computed. So torch can find **slopes**. A slope says
+# how a result answers to a small push. Push `w` from 3 to 3.001, and `(w - 1)**2` grows from 4 to 4.004: four times the
+# push, so its slope is 4. To make the result smaller, move `w` against the slope, a little, again and again:
 
 # %% tags=["nbval-check-output"]
 w = torch.tensor(3.0, requires_grad=True)
-result = w**2
-result.backward()
-print("w² at 3:", result.item(), "its slope there:", w.grad.item())
+for _ in range(5):
+    loss = (w - 1) ** 2
+    loss.backward()  # puts the slope into w.grad
+    print(f"w {w.item():.3f}  loss {loss.item():.3f}  slope {w.grad.item():.3f}")
+    with torch.no_grad():
+        w -= 0.3 * w.grad  # a little downhill
+    w.grad = None  # forget the old slope: torch would add the new one to it
 
 # %% [markdown]
-# Training a network is no more than that: compute a loss, ask for the slope of each weight, move each weight a little
-# downhill.
+# That is training. A network has many thousands of such `w`, and all their slopes together are called the *gradient*.
+# The training loop below does these same steps for all of them.
 #
 # ### From logit to probability
 #
@@ -146,8 +151,8 @@ print(tuple(nats.shape), f"each frame {nats[0, 0]:.2f} nats; 88 x log 2 = {88 * 
 print(f"one nat: {math.exp(-1):.3f}   ten nats: {math.exp(-10):.6f}   so many: {math.exp(-nats[0, 0]):.1e}")
 
 # %% [markdown]
-# The twin check, with logits drawn by lot: torch's function gives one number a key, and the package's `frame_nll` adds
-# them up as we do. (`nll`: negative log-likelihood, the long name of the same thing.)
+# The twin check, with logits drawn at random: torch's function gives one number a key, and the package's `frame_nll`
+# adds them up as we do. (`nll`: negative log-likelihood, the long name of the same thing.)
 
 # %%
 some = torch.randn(1, 64, 88, generator=torch.Generator().manual_seed(0))
@@ -178,9 +183,9 @@ print("torch  ", binary_cross_entropy_with_logits(z, truth, reduction="none").nu
 # ## Baselines before models
 #
 # Is 5 nats per frame good? Nobody can say, without opponents. Notebook 01 found that most frames are like the one
-# before; so here are four opponents who can do nothing but count. All they look at is whether *this* key was down one
-# frame ago. So each is a table with two rows: the probability to be down for keys that were up, and for keys that
-# were down.
+# before; so here are four opponents who can do nothing but count. The first two look at nothing; the last two look
+# only at whether *this* key was down one frame ago. To write all four alike, each is a table with two rows: the
+# probability to be down for keys that were up, and for keys that were down. In the first two both rows are the same.
 
 
 # %%
@@ -205,7 +210,8 @@ up = ~before
 # - **silence**: hardly anything sounds. One small probability for all keys.
 # - **marginal**: each key has its own: middle keys sound more often.
 # - **copy last frame**: what is down stays down, what is up stays up, each with one rate for all keys.
-# - **Markov-1**: the same, with two rates of its own for each key.
+# - **Markov-1**: the same, with two rates of its own for each key. (After Markov, who studied chains in which only the
+#   last step counts.)
 
 # %%
 everywhere = np.ones((2, 88))
@@ -254,10 +260,10 @@ score_table = {name: scores(table, x_val, y_val) for name, table in tables.items
 print_scores(score_table)
 
 # %% [markdown]
-# Read it line by line. Silence is dear. The marginal knows the middle of the keyboard, and gains. To copy is cheap: on
-# *all* frames it needs a fraction of that. But look at its onsets: a frame in which something begins costs the copier a
-# multiple of its average. (In Bach, even more than silence pays for it!) It never expects anything. Markov-1 is the
-# one to beat.
+# Read it line by line. Silence costs much. The marginal knows the middle of the keyboard, and gains. To copy is
+# cheap: on *all* frames it needs a fraction of that. But look at its onsets: a frame in which something begins costs
+# the copier a multiple of its average. (In Bach, even more than silence pays for it!) It never expects anything.
+# Markov-1 is the one to beat.
 #
 # And F1? The copier gets a high mark, and it has not one idea of its own. F1 counts cells, and nearly all cells are as
 # before. So in this course nats come first, and onset frames are looked at by themselves.
@@ -275,9 +281,9 @@ assert score_table["Markov-1"][0] < score_table["copy last frame"][0] < score_ta
 # %% [markdown]
 # ## A cell with a memory
 #
-# To beat Markov-1 a model must know more than the frame before: how long has this chord sounded, which key are we in,
-# where was the melody going? It needs a **memory** that it carries from frame to frame. An LSTM (*long short-term
-# memory*) has two rows of numbers for it:
+# To beat Markov-1 a model must know more than the frame before: how long has this chord sounded, which tonality are
+# we in, where was the melody going? It needs a **memory** that it carries from frame to frame. An LSTM (*long
+# short-term memory*) has two rows of numbers for it:
 #
 # | letter | what | shape |
 # |---|---|---|
@@ -290,7 +296,8 @@ assert score_table["Markov-1"][0] < score_table["copy last frame"][0] < score_ta
 # | `o` | output gate: how much of the memory is shown | `(B, H)` |
 #
 # A gate is a row of numbers between 0 (closed) and 1 (open), and computed from what comes in and what was shown last:
-# that is why the cell can *decide* what to keep.
+# that is why the cell can *decide* what to keep. In the code, `@` multiplies a row of numbers by a table: each result
+# is a weighted sum of all inputs, with weights of its own.
 
 
 # %%
@@ -370,7 +377,10 @@ for f in (0.5, 0.9, 0.99, 0.999):
 # ## The model
 #
 # A layer of LSTM cells, and one linear layer that turns what it shows into 88 logits. (With `num_layers=2` a second
-# layer reads what the first one shows.) Here it is, whole:
+# layer reads what the first one shows.) A *class* is a plan for a thing that keeps its own data. `__init__` makes the
+# parts, with their weights, and keeps them in `self`; `super().__init__()` is a line that torch needs. `forward` says
+# what happens to `x`; one calls it as `model(x)`. `nn.Linear(H, 88)` makes 88 weighted sums of H numbers, each with
+# weights of its own and one number added. Here it is, whole:
 
 
 # %%
@@ -429,8 +439,8 @@ with torch.no_grad():
 # %% [markdown]
 # ## Untrained first
 #
-# What does it say before it has learned anything? Its logits are small numbers drawn by lot, so it should be near the
-# 88 fair coins.
+# What does it say before it has learned anything? Its logits are small numbers drawn at random, so it should be near
+# the 88 fair coins.
 
 # %%
 examples = rolls["validation"].spread(6)  # six pieces, to look at often
@@ -448,7 +458,7 @@ player(noise, seed_frames=len(seed), title="Untrained, a second and a half")
 # ## The training loop
 #
 # First the batches. `SequenceDataset` cuts the windows of 64 frames that notebook 02 ended with, and `Batches` deals
-# them out in an order drawn by lot, 16 at a time. When all are dealt, a new *epoch* begins.
+# them out in a random order, 16 at a time. When all are dealt, a new *epoch* begins.
 
 # %%
 windows = SequenceDataset(rolls["train"])
@@ -462,8 +472,8 @@ assert torch.equal(x[:, 1:], y[:, :-1])  # the target is the input, one frame la
 # > a frame that it can see. It learns to copy, and plays one chord for ever. If your loss falls below all that you
 # > thought possible, look at the targets first.
 #
-# And here is the loop. Five lines in the middle are the whole of it: predict, compare, forget the old slopes, find
-# the new ones, move.
+# And here is the loop. Apart from the clipping, five lines in the middle are the whole of it: predict, compare, forget
+# the old slopes, find the new ones, move.
 
 
 # %%
@@ -471,7 +481,7 @@ def train(model, batches, steps, highest, every=None, look=None):
     """Train for so many steps; returns the loss (nats per frame) and the length of the gradient at each."""
     optimizer = make_optimizer(model, highest)  # AdamW
     loss_function = nn.BCEWithLogitsLoss()  # mean over all cells
-    endless = itertools.chain.from_iterable(map(batches.epoch, itertools.count()))
+    endless = itertools.chain.from_iterable(map(batches.epoch, itertools.count()))  # epoch 0, 1, 2, ... without end
     losses, norms = [], []
     model.train()
     for step, (x, y) in zip(range(steps), endless):  # (B, T, P) each
@@ -555,7 +565,7 @@ _ = ax.legend(frameon=False)
 # What to see: both axes are logarithmic, so that beginning and end are both in view. First the curve falls from 61 to
 # about the marginal, the upper dotted line: to say "no" most of the time, and to know the middle of the keyboard, is
 # learned in a few dozen steps. Then it discovers "as before", and falls to Markov-1. What lies below the lower dotted
-# line is more than any count of single keys can give.
+# line is more than one look back at each key can give.
 #
 # The more steps, the lower. That is why our model is small: we tried two layers, and larger ones, for the same number
 # of seconds. They took fewer steps, and ended higher. With an hour one can afford more: the pretrained model has two
@@ -584,8 +594,10 @@ for factor in (0.8, 0.99, 1.0, 1.2):
     print(f"factor {factor:<4}: after 64 frames {h.item():9.3g}, slope {w.grad.item():9.3g}")
 
 # %% [markdown]
-# The forget gate is the LSTM's answer to vanishing. Against exploding, all gradients are taken together as one long
-# arrow; if it is longer than 1, it is shortened to 1. The direction stays. By hand, on our model:
+# The LSTM's answer to vanishing is that its memory is *added to*, `c = f * c + i * g`: while the forget gate stays
+# near 1, the slope goes back through that sum unchanged. (The gate came three years after the sum, so that a cell can
+# also let go.) Against exploding, all gradients are taken together as one long arrow; if it is longer than 1, it is
+# shortened to 1. The direction stays. By hand, on our model:
 
 # %%
 loss = 10_000 * binary_cross_entropy_with_logits(model(x)[0], y)  # much too steep
@@ -667,15 +679,15 @@ print([name for name in fitted[0]])
 # The whole validation split, all opponents and our model:
 
 # %% tags=["nbval-ignore-output"]
-result = evaluate(model, rolls["validation"])
+result = evaluate(model, rolls["validation"], threshold=0.5)
 score_table["our LSTM"] = [result[name] for name in ("nll", "nll_change", "nll_onset", "f1")]
 print_scores(score_table)
 
 # %% [markdown]
-# Compare the last two lines. On all frames our model is below Markov-1: it has learned something that no count of
-# single keys can know. It gained most where something begins, for it has an idea *when* and *which*. But an onset frame
-# still costs many times the average frame: what comes next is a choice, and it cannot know Bach's or the pianist's
-# mind. And F1 hardly moved, or not at all. It does not see the difference.
+# Compare the last two lines. On all frames our model is below Markov-1: it has learned something that the frame before,
+# key by key, cannot tell. It gained most where something begins, for it has an idea *when* and *which*. But an onset
+# frame still costs many times the average frame: what comes next is a choice, and it cannot know Bach's or the
+# pianist's mind. And F1 hardly moved, or not at all. It does not see the difference.
 
 # %%
 assert result["nll"] < untrained_nats / 2
@@ -726,7 +738,7 @@ for name, cells in moves.items():
     print(f"{name:<12} {100 * cells.mean():13.2f} % {100 * share:12.1f} % {key_cost[cells].mean():10.2f}")
 
 # %% [markdown]
-# Keys that stay as they are, are almost all the cells. The few that go down are dear, each of them: with 88 keys to
+# Keys that stay as they are, are almost all the cells. The few that go down cost much, each of them: with 88 keys to
 # choose from, even a good guess gives each a small probability. For those that come up there are fewer candidates:
 # compare the last column.
 
@@ -782,8 +794,8 @@ _ = axes[0].set(ylabel="keys down", ylim=(0, None))
 # alone. Follow single lines: where one sinks towards 0, the music has holes; where one climbs and stays, it drones.
 # The *average* of the lines may well be right, and yet each of them wanders.
 #
-# A few habits in numbers, of what comes after the seed. The pretrained model is asked twice: as it was above, and with
-# 88 coins like ours.
+# A few habits in numbers, of what comes after the seed. The pretrained model has two output layers, called *heads*, on
+# one memory: `head="chords"`, for which it was trained, and `head="keys"`, 88 logits like ours. It is asked twice.
 
 
 # %%
@@ -820,23 +832,27 @@ for name, music in players.items():
 # **88 coins do not talk to each other.** Suppose that a chord of four voices may be followed by one of two others. The
 # model rightly gives each of their eight keys one half. Then the coins are flipped, each by itself, and what comes out
 # is one of 256 mixtures, hardly ever one of the two chords. Or none of the new keys comes, and there is a hole. Look at
-# "struck together" in the table. Voices move together in real music; coins fall one by one.
+# "struck together" in the table, our model against the real pieces. In a chorale voices move together; coins fall one
+# by one. (The pretrained model learned from pianists, who strike keys one by one more often than a choir sings. And its
+# coins strike several keys at once by accident: the right number, the wrong keys.)
 #
-# Each answer was as good as it can be; what is missing is that they belong together. Appendix A2 builds a head that
-# decides one key after the other, `p(key | lower keys)`. The pretrained model at the top of this notebook has it. Here
-# is the same network with the same seed, but with 88 coins:
+# Each answer was as good as it can be; what is missing is that they belong together. The chord head decides one key
+# after the other, `p(key | lower keys)` (`midigen_utils/chords.py`; appendix A2 will build it by hand). The pretrained
+# model at the top of this notebook has it. Here is the same network with the same seed, but with 88 coins:
 
 # %% tags=["nbval-ignore-output"]
 coins = generate_music(pretrained, seed, SECONDS * 16, head="keys", random_seed=0)
 player(coins, seed_frames=len(seed), title="The pretrained LSTM with 88 coins", composer=piece.composer)
 
 # %% [markdown]
-# Play it after the one at the top. Both have the same memory of the same music; what differs is how it is asked.
+# Play it after the one at the top. Both have the same memory of the same music; what differs is how it is asked. (To
+# be fair to the coins: that memory was trained for the chord head, and they learned to read it on the side. A model
+# trained for coins alone may play better than this.)
 #
 # **It hears itself.** In training every input was real music. Now the input is what it has played, mistakes included.
 # An odd chord is something that it never saw in training, so the next answer is worse, and so on: small errors pile
-# up. This is called *exposure bias*. Two attractors are the easiest to fall into: keys that are down stay down (a
-# drone), and silence follows silence.
+# up. This is called *exposure bias* (Ranzato et al. 2016). Two attractors are the easiest to fall into: keys that are
+# down stay down (a drone), and silence follows silence.
 #
 # Does longer training help? A sharper answer leaves less to chance, so there are fewer mistakes to hear. But no amount
 # of it makes 88 coins agree.
@@ -940,7 +956,7 @@ folder.cleanup()
 # ## Exercises
 #
 # Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
-# `A6_solutions`.
+# [A6_solutions](A6_solutions.ipynb).
 #
 # **1 (easy).** A model gave what really happened a probability of 2 %. How many nats is that?
 
@@ -1009,3 +1025,5 @@ check("03.5", stable_loss, z_hard, y_hard)
 #   [arXiv 1711.05101](https://arxiv.org/abs/1711.05101): AdamW.
 # - Samy Bengio et al., *Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks*, NeurIPS 2015,
 #   [arXiv 1506.03099](https://arxiv.org/abs/1506.03099): models that hear themselves.
+# - Marc'Aurelio Ranzato, Sumit Chopra, Michael Auli and Wojciech Zaremba, *Sequence Level Training with Recurrent
+#   Neural Networks*, ICLR 2016, [arXiv 1511.06732](https://arxiv.org/abs/1511.06732): exposure bias, the name.

@@ -83,7 +83,7 @@ player(music, seed_frames=len(seed), title="Continued by MusicMamba", composer=c
 # | B | | pieces side by side | |
 # | T or L | | frames | 64 |
 # | d | `d_model` | width of the stream between blocks | 256 |
-# | D | `d_inner` | channels inside a block | 512 |
+# | D | `d_inner` | channels inside a block, 2 d | 512 |
 # | N | `d_state` | buckets of each channel | 16 |
 # | x | `x` | what goes into the scan | `(B, L, D)` |
 # | Δ | `dt` | step size: 0 ignores this frame, large forgets the past for it | `(B, L, D)` |
@@ -191,13 +191,16 @@ assert np.isclose(one_stride, walked)
 #
 # $$h'(s) = A \, h(s) + B \, x(s)$$
 #
+# where $h'(s)$ is how fast the level changes at the moment s, its slope over time.
+#
 # A frame holds the input still for a while. Call the length of this while **Δ**. In it the level shrinks by the
 # factor
 #
 # $$a = e^{\Delta A}$$
 #
-# and what flows in, if we leak it correctly while it flows, is $b = (e^{\Delta A} - 1) / A \cdot B$. That is called
-# **zero-order hold**. Mamba uses the same `a`, and for `b` the simpler $b = \Delta B$ (as Euler did). In code:
+# and what flowed in, less what leaked meanwhile, is $b = (e^{\Delta A} - 1) / A \cdot B$. That is called **zero-order
+# hold**. (Where the two formulas come from is school mathematics, and may be skipped.) Mamba as it is programmed uses
+# the same `a`, and for `b` the simpler $b = \Delta B$. In code:
 
 
 # %% tags=["nbval-check-output"]
@@ -207,7 +210,7 @@ def zero_order_hold(dt, A, B):
 
 
 def simplified(dt, A, B):
-    """The same as Mamba computes it."""
+    """The same as Mamba's authors compute it."""
     return np.exp(dt * A), dt * B
 
 
@@ -217,14 +220,15 @@ for dt in (0.001, 0.1, 1.0, 4.0):
     print(f"{dt:5} {a:7.3f} {exact:9.3f} {short:12.3f}")
 
 # %% [markdown]
-# For small steps both are the same; for large ones Mamba pours in more. That does no harm: B is learned, and learns
-# to be smaller.
+# The paper writes zero-order hold for both; its authors' code, and ours, takes $b = \Delta B$. For small steps the two
+# are the same; for large ones the short form pours in more. Models learn with it all the same.
 #
 # **What does Δ mean?** Read the table from the top. With Δ near 0, `a` is 1 and `b` is 0: *nothing happens*, the
 # frame is ignored and the memory stays. With a large Δ, `a` is 0: *the past is wiped out*, and the frame takes its
 # place. Δ is how long a frame lasts on the bucket's own clock.
 #
-# If that is so, one frame of length 1 must do what ten frames of length 0.1 do:
+# If that is so, one frame of length 1 must do what ten frames of length 0.1 do. (With zero-order hold exactly; with the
+# short form nearly, and only if the steps are small.)
 
 # %%
 a, b = zero_order_hold(1.0, -0.3, 1.0)
@@ -287,12 +291,14 @@ for row, answer in zip(frames.tolist(), answers.tolist()):
 # %% [markdown]
 # The places change from sequence to sequence. A bucket that treats all frames alike leaks during the blanks, too:
 # what is left of a symbol depends on how long ago it was, and the model is asked for its *rank*, not its age. What is
-# needed is a clock that stands still during the blanks.
+# needed is a clock that stands still during the blanks. (The paper's toy asks for all symbols again in order; ours is
+# a variant of it.)
 #
-# Here is the smallest model that can have one, and one that cannot. They differ in one line: what Δ, B and C are
-# computed from. In the selective model from the frame itself; in the fixed one from zeros, which leaves only
-# the biases: learned, but the same for every frame. (`selective_scan` is the loop over frames. The next section opens
-# it.)
+# Here is a small model that can have one, and one that cannot. They differ in one line: what Δ, B and C are
+# computed from. In the selective model from the frame itself; in the fixed one from zeros, which leaves only the
+# biases: learned, but the same for every frame. (`selective_scan` is the loop over frames. The next section opens it.
+# `nn.Embedding` is a table with a row of learned numbers for each kind of frame, `nn.Parameter` a weight of our own,
+# `nn.ReLU` turns what is below 0 into 0, and `F.cross_entropy` is the surprise of notebook 03 for one choice of 8.)
 
 
 # %%
@@ -351,9 +357,8 @@ for name, selective in (("fixed", False), ("selective", True)):
 assert right["selective"].mean() > 0.9 > 0.75 > right["fixed"].mean()
 
 # %% [markdown]
-# Guessing gives 1 in 8. The fixed model does better than that: it finds out which symbols there were, and the last
-# one is often fresh. But it mixes up their order. The selective one is (nearly) perfect, with the same number of
-# buckets.
+# Guessing gives 1 in 8. The fixed model does better than that: it finds out which symbols there were. But in these
+# steps it did not learn to keep their order. The selective one is (nearly) perfect, with the same number of buckets.
 #
 # What did it learn? Its mean Δ over one sequence says it:
 
@@ -511,9 +516,9 @@ for form in (scan, scan_loop, selective_scan, scan_by_doubling):
 # Read along the first row: what happens from one length to the next, twice as long? Then down a column. On a CPU the
 # plain loop, written well, can be expected to beat the parallel scan: doubling does log₂ L times the work, all of it
 # through main memory, and a CPU has no thousand cores to do it at once. `benchmarks/README.md` has careful
-# measurements, on one thread of a CPU: there the package's scan takes about a ninth of the time of a parallel scan by
-# Blelloch (`mambapy`). On a GPU it is said to be the other way round; that we have not measured. Appendix
-# `A1_parallel_scan` tells the whole story.
+# measurements, on one thread of a CPU: there the package's scan takes between a third and a ninth of the time of a
+# parallel scan by Blelloch (`mambapy`), depending on how memory is allocated for the latter. On a GPU it is said to be
+# the other way round; that we have not measured. An appendix, A1, will tell the whole story.
 #
 # ## The block
 #
@@ -670,7 +675,7 @@ print(f"{'a block':<29} {sum(part.numel() for part in mine.parameters()):8,d}")
 
 # %% [markdown]
 # Nearly all are in the two projections at the ends, plain matrices. The 16 × 512 buckets, the memory itself, cost one
-# number each. Compare the list at the beginning.
+# number each. Compare *Memory is expensive* in the first section.
 #
 # ### The model
 #
@@ -719,10 +724,11 @@ with torch.no_grad():
     difference = (pretrained(changed)[0] - pretrained(window)[0]).abs().amax(-1)[0]  # (T,)
 moved = difference > 1e-4
 assert not moved[:40].any() and moved[40:].all()
-print("the first prediction that moves is that of frame", int(moved.nonzero()[0]))
+t = int(moved.nonzero()[0])
+print(f"the first prediction that moves is made after reading frame {t}; it is about frame {t + 1}")
 
 # %% [markdown]
-# None before 40, and all after it: the model is causal, and it remembers.
+# No prediction made before frame 40 moves, and all made from then on do: the model is causal, and it remembers.
 #
 # ## Step = whole
 #
@@ -756,8 +762,8 @@ for frames, state in ((SEQUENCE_LENGTH, hidden), (len(roll), at_the_end)):
 # ## Side by side with the LSTM
 #
 # Now the contest. Same pieces, same `fit`, same seed, so the same batches in the same order: 16 windows of 64 frames
-# a step. Both get one learning rate,
-# and it was tuned for neither. This is the beginning of a training, on equal terms.
+# a step. Both get one learning rate, and it was tuned for neither. To save time a window begins only every 256 rows:
+# both read the same quarter of the music. This is the beginning of a training, on equal terms.
 
 # %%
 train, validation = rolls["train"].spread(TRAIN_PIECES), rolls["validation"].spread(TEST_PIECES)
@@ -782,7 +788,7 @@ for (name, history), colour in zip(histories.items(), (ORANGE, BLUE)):
     loss = [row["val_loss"] for row in history]
     left.plot(range(1, EPOCHS + 1), loss, "o-", color=colour, label=name)
     right.plot(np.cumsum([row["seconds"] for row in history]), loss, "o-", color=colour)
-for ax, label in ((left, "epochs"), (right, "seconds of training")):
+for ax, label in ((left, "epochs"), (right, "seconds, with validation")):
     ax.axhline(markov["nll"], color=GREY, linestyle=":", label="Markov-1")
     ax.set(xlabel=label, ylabel="nats per frame" if ax is left else "")
 left.xaxis.get_major_locator().set_params(integer=True)
@@ -836,10 +842,10 @@ for name in models:
 # %% [markdown]
 # How to read it. *Down the nats*: lower is better, and "onset", the frames in which a key goes down, is where the
 # music is. Whichever model leads after so few steps, it is a lead of beginners; one run, one seed. The README has a
-# longer comparison on MAESTRO. *Parameters*: Mamba has less than a third of the LSTM's. *Training*: the LSTM does
-# more arithmetic, in a few large matrix products that a CPU is very good at; Mamba does less, in many small
-# operations. The column says how that comes out on your machine. *Generation* has to be faster than 16 frames a
-# second to keep up with the music; how many times faster are they?
+# longer comparison, on 399 of MAESTRO's performances. *Parameters*: Mamba has less than a third of the LSTM's.
+# *Training*: the LSTM does more arithmetic, in a few large matrix products that a CPU is very good at; Mamba does
+# less, in many small operations. The column says how that comes out on your machine. *Generation* has to be faster
+# than 16 frames a second to keep up with the music; how many times faster are they?
 #
 # Two different questions hide in "which is better": what a *step* teaches, and what a *second* teaches. The two
 # halves of the figure answer them. Listen to both:
@@ -856,13 +862,15 @@ player(music, seed_frames=len(seed), title="MusicMamba after a short training")
 # ## How far back does it look?
 #
 # A large memory is of no use if nothing in it matters. So take memory away and measure the damage: let a model forget
-# everything (set `hidden` to a fresh start) every 16 frames, every 64, every 256, or never. If it predicts as well as
-# before, it did not need what it lost.
+# everything (set `hidden` to a fresh start) every 16 frames, every 64, every 256, or never (960: our rolls end after
+# 60 s). If it predicts as well as before, it did not need what it lost.
 #
 # We take the pretrained models, which had more time to learn what to remember. One trap: right after a reset a model
 # is lost for some frames, and the more resets, the more such frames. That is the price of a cold start, not of a
-# short memory. To be fair, count the *same* frames in every row: those in the second half of each block of 16. Even
-# with a reset every 16, they have at least 8 frames behind them.
+# short memory. (The nats are those of the chord head now: do not compare them with the table above.) To be fair,
+# count the *same* frames in every row: those in the second half of each block of 16. Even with a reset every 16, they
+# have at least 8 frames behind them. And to price the forgetting every 64, we count the second half of each block of
+# 64: frames with at least 32 behind them.
 
 
 # %%
@@ -883,9 +891,9 @@ table = {}
 for name, model in readers.items():
     for every in EVERY:
         nll = [nats_with_resets(model, validation[i], every) for i in range(len(validation))]
-        late = [some[torch.arange(len(some)) % 16 >= 8] for some in nll]
-        each = torch.stack([some.mean() for some in late])  # (pieces,)
-        table[name, every] = torch.cat(nll).mean().item(), torch.cat(late).mean().item(), each
+        late = torch.cat([some[torch.arange(len(some)) % 16 >= 8] for some in nll])
+        later = torch.stack([some[torch.arange(len(some)) % 64 >= 32].mean() for some in nll])  # (pieces,)
+        table[name, every] = torch.cat(nll).mean().item(), late.mean().item(), later
 # Without resets it must be what the package says.
 assert math.isclose(table["MusicMamba", 960][0], evaluate(pretrained, validation)["nll"], rel_tol=1e-3)
 
@@ -893,11 +901,14 @@ assert math.isclose(table["MusicMamba", 960][0], evaluate(pretrained, validation
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 print("nats per frame     reset every:", *(f"{every:6d}" for every in EVERY))
 for name, colour in zip(readers, (ORANGE, BLUE)):
-    every_frame, late, each = zip(*(table[name, every] for every in EVERY))
-    cost = each[1] - each[3]  # (pieces,)
+    every_frame, late, later = zip(*(table[name, every] for every in EVERY))
+    cost = later[1] - later[3]  # (pieces,)
     print(f"{name:<11} all frames           ", *(f"{value:6.3f}" for value in every_frame))
     print(f"{'':<11} same frames, 8 or more", *(f"{value:6.3f}" for value in late))
-    print(f"{'':<11} cost of forgetting every 64: {cost.mean():.3f} ± {cost.std() / len(cost) ** 0.5:.3f}")
+    print(
+        f"{'':<11} cost of forgetting every 64, on frames 32 or more after it: "
+        f"{cost.mean():.3f} ± {cost.std() / len(cost) ** 0.5:.3f}"
+    )
     ax.plot(np.array(EVERY) / 16, late, "o-", color=colour, label=name)
 ax.set(xscale="log", xlabel="seconds between resets", ylabel="nats per frame")
 ax.set_xticks([1, 4, 16, 60], ["1", "4", "16", "60"])
@@ -907,10 +918,11 @@ _ = ax.legend(frameon=False)
 # %% [markdown]
 # What to see: each curve by itself, from left to right. Where it falls, a longer past helps; where it is level, what
 # lies further back makes no difference. The lines "all frames" in the table fall more steeply: most of that is the
-# cold start, not memory. The last line of each model says what it costs to forget every 64 frames, rather than never:
-# the mean over pieces, and its standard error. Do not compare the two models' levels here: they were trained on
-# MAESTRO, the one longer and in longer windows than the other, and on other music a level says little. And what lies
-# further back than such a window, a few seconds, neither was ever rewarded for keeping.
+# cold start, not memory. The last line of each model says what it costs, once the cold start is over, to have
+# forgotten what was before the block: the mean over pieces, and its standard error. Do not compare the two models'
+# levels here: they were trained on MAESTRO, the one longer and in longer windows than the other, and on other music a
+# level says little. And what lies further back than such a window, a few seconds, neither was ever rewarded for
+# keeping.
 #
 # A longer experiment, with small models of one size that were trained with their state carried through whole pieces,
 # is in `benchmarks/README.md` (`memory.py`): beyond the cold start, a past of minutes is worth 0.06 nats a frame to
@@ -939,7 +951,9 @@ def step_sizes(model, roll):
     return torch.stack(heard)
 
 
-delta = step_sizes(pretrained, roll)
+torch.manual_seed(0)
+newborn = MusicMamba().eval()  # before any training, to compare with
+delta, delta_newborn = step_sizes(pretrained, roll), step_sizes(newborn, roll)
 assert delta.shape == (4, len(roll), 512) and (delta > 0).all()
 
 # %% tags=["nbval-ignore-output"]
@@ -951,31 +965,47 @@ fig, axes = plot_delta(delta.mean(-1)[:, :192], roll[:192], labels=labels)
 # begin? Do the four blocks agree? Eyes are easily fooled, so count: frames in which a key goes down, against all
 # others, over several pieces.
 
+
 # %% tags=["nbval-ignore-output"]
-at_onsets, elsewhere = [], []
-for i in range(len(validation)):
-    some = validation[i]
-    onset = torch.from_numpy(((some[1:] > 0) & (some[:-1] == 0)).any(1))  # frames 1..T-1
-    mean = step_sizes(pretrained, some).mean(-1)[:, 1:]  # (layers, T - 1)
-    at_onsets.append(mean[:, onset])
-    elsewhere.append(mean[:, ~onset])
-at_onsets, elsewhere = torch.cat(at_onsets, 1).mean(1), torch.cat(elsewhere, 1).mean(1)  # (layers,) each
-for number, (there, rest) in enumerate(zip(at_onsets, elsewhere), 1):
-    print(f"block {number}: mean Δ {there:.4f} at onsets, {rest:.4f} elsewhere: {there / rest:.2f} times")
+def at_onsets(model):
+    """Mean Δ of each block in frames with an onset, and in all others: (layers,) each."""
+    there, elsewhere = [], []
+    for i in range(len(validation)):
+        some = validation[i]
+        onset = torch.from_numpy(((some[1:] > 0) & (some[:-1] == 0)).any(1))  # frames 1..T-1
+        mean = step_sizes(model, some).mean(-1)[:, 1:]  # (layers, T - 1)
+        there.append(mean[:, onset])
+        elsewhere.append(mean[:, ~onset])
+    return torch.cat(there, 1).mean(1), torch.cat(elsewhere, 1).mean(1)
+
+
+(there, elsewhere), (there_newborn, elsewhere_newborn) = at_onsets(pretrained), at_onsets(newborn)
+before = there_newborn / elsewhere_newborn  # (layers,)
+for k in range(4):
+    print(f"block {k + 1}: mean Δ {there[k]:.4f} at onsets, {elsewhere[k]:.4f} elsewhere:", end=" ")
+    print(f"{there[k] / elsewhere[k]:.2f} times; before training {before[k]:.2f} times")
 
 # %% [markdown]
-# Read the last column: above 1 the block takes more into its memory when something begins, and lets go of more of the
-# old; below 1 it does so less. It was not told what an onset is.
+# Above 1 the block lets go of more of the old when something begins; below 1 it holds on to it. (How much it takes in
+# depends on B and x as well.) It was not told what an onset is.
 #
 # How long do its buckets remember? From Δ and A follows a half-life, as for the leaky bucket: `log(2) / (Δ |A|)`
 # frames.
 
 # %% tags=["nbval-ignore-output"]
 fig, ax = plt.subplots(figsize=(8, 3), layout="constrained")
+bins = np.linspace(-3, 3, 91)  # powers of ten
+
+
+def half_lives(layer, delta):
+    """Logarithms of the half-lives (s) of all buckets of a block, at the mean of its step sizes (T, D)."""
+    leak = delta.mean(0) * layer.A_log.detach().exp()  # (N, D): Δ |A|
+    return (math.log(2) / leak / 16).flatten().log10()
+
+
 for number, (layer, colour) in enumerate(zip(pretrained.layers, (BLUE, ORANGE, GREEN, PINK))):
-    leak = delta[number].mean(0) * layer.A_log.detach().exp()  # (N, D): Δ |A|
-    seconds = (math.log(2) / leak / 16).flatten()
-    ax.hist(seconds.log10(), 60, histtype="step", color=colour, label=f"block {number + 1}")
+    ax.hist(half_lives(layer, delta[number]), bins, histtype="step", color=colour, label=f"block {number + 1}")
+ax.hist(half_lives(newborn.layers[0], delta_newborn[0]), bins, color=GREY, alpha=0.4, label="untrained")
 ticks = [0.01, 0.1, 1, 10, 100, 1000]
 ax.set_xticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
 ax.set(xlabel="half-life at the mean step size (s)", ylabel="buckets")
@@ -983,38 +1013,40 @@ _ = ax.legend(frameon=False)
 
 # %% [markdown]
 # What to see: the buckets of one model cover time scales from less than a frame (1/16 s) to many seconds: those
-# on the left pass on what happens now, those on the right hold on to it. Compare with the "many buckets" above, where
-# we had chosen the scales.
+# on the left pass on what happens now, those on the right hold on to it. But most of that spread is there before any
+# training, in grey: A and Δ *begin* spread out, as in "many buckets" above. Which block has moved away from the grey,
+# and to which side? That is what training did.
 #
 # ## What is left out
 #
-# *Where A comes from.* Ours starts at -1, -2, ... -16, as Mamba's does. Its predecessors derived A from the question
-# how to remember a curve best (HiPPO, S4); the Annotated S4 tells it well. *Kernels.* The paper's own code is written
-# for NVIDIA GPUs and keeps the buckets in the chip's fast memory; ours runs everywhere, and our `selective_scan`
-# takes from it the idea to compute states again rather than to keep them. *Mamba-2.* If all channels of a group share
-# one leak, the scan turns into a few matrix products (SSD, "state space duality": it is a kind of attention, too).
-# That is faster and takes more buckets. `MusicMamba(ssm="ssd")` is that model, and appendix `A1_parallel_scan`
-# derives it. *Chords.* The models of the table answer 88 questions independently; the pretrained ones have a head
-# that decides on whole chords: appendix `A2_chords`.
+# *Where A comes from.* Ours starts at -1, -2, ... -16, as Mamba's does. That is what was left (S4D-Real) of a larger
+# matrix, which its predecessors derived from the question how to remember a curve best (HiPPO, S4); the Annotated S4
+# tells it well. *Kernels.* The paper's own code is written for NVIDIA GPUs and keeps the buckets in the chip's fast
+# memory; ours runs everywhere, and our `selective_scan` takes from it the idea to compute states again rather than to
+# keep them. *Mamba-2.* If all buckets of all 64 channels of a group (a *head*) share one leak, the scan turns into a
+# few matrix products (SSD, "state space duality": it is a kind of attention, too). That gives up the different leaks,
+# and gets room for 64 buckets, at more speed. `MusicMamba(ssm="ssd")` is that model, and `midigen_utils/scan.py` has
+# it in some thirty lines. *Chords.* The models of the table answer 88 questions independently; the pretrained ones
+# have a head that decides on whole chords (`midigen_utils/chords.py`).
 #
 # ## Summary
 #
 # - A leaky bucket, `h = a h + b x`, remembers without squashing. Its step size Δ is the length of a frame on its own
 #   clock: `a = exp(Δ A)`, `b = Δ B`.
 # - Sixteen buckets with sixteen leaks can tell when something happened.
-# - **Selection**: Δ, B and C are computed from the input. A fixed system mixes up what a selective one keeps in
-#   order.
-# - The scan is recurrent: whole = halves = steps. A loop that trains slowly may be badly written; on a CPU a good one
-#   beats a parallel scan.
-# - The block: norm, projection, causal convolution, scan, gate, projection, residual. 438,016 parameters, four of
-#   them in the model.
+# - **Selection**: Δ, B and C are computed from the input. In our toy the fixed model did not learn to keep the order
+#   that the selective one keeps.
+# - The scan is recurrent: whole = halves = steps. A loop that trains slowly may be badly written; a good one beat our
+#   parallel scan on a CPU, at these lengths.
+# - The block: norm, projection, causal convolution, scan, gate, projection, residual. 438,016 parameters, and four
+#   such blocks make the model.
 # - The state is large, cheap and does not grow. How much of it is used has to be measured, with the cold start left
 #   out.
 #
 # ## Exercises
 #
 # Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
-# `A6_solutions`.
+# [A6_solutions](A6_solutions.ipynb).
 #
 # **1 (easy).** Which `a` gives a leaky bucket a half-life of one second (16 frames)?
 
@@ -1057,7 +1089,7 @@ check("04.4", M, leaks)
 # the 6 double frames (0 and 1, 2 and 3, ...), as an array `(2, 6)`: leaks in row 0, inflows in row 1.
 
 # %%
-inflows = np.random.default_rng(1).normal(size=12)
+leaks, inflows = np.random.default_rng(0).uniform(0.5, 1, 12), np.random.default_rng(1).normal(size=12)
 double_frames = ...
 
 check("04.5", double_frames, leaks, inflows)

@@ -87,7 +87,7 @@ def test_modules_import_only_modules_above_them():
     order = (
         "config exercises midi workers chorale bach corpus download piano_roll cache descriptors dataset "
         "chords velocity heads lstm scan mamba checkpoints stepping metrics training generation plotting playback "
-        "browser takes composing listening doctor rendering __main__"
+        "browser takes composing listening doctor rendering website __main__"
     ).split()
     for path in (ROOT / "midigen_utils").glob("*.py"):
         if path.stem == "__init__":

@@ -1,0 +1,49 @@
+"""The weights that come with the course: they load, they are small, and they play."""
+
+import numpy as np
+import pytest
+
+from midigen_utils.cache import load_piano_rolls
+from midigen_utils.checkpoints import load_checkpoint, load_model
+from midigen_utils.config import MIDI_CONFIG, MIDI_DATA, find_data
+from midigen_utils.corpus import load_corpus
+from midigen_utils.generation import generate_from_random_seed
+from midigen_utils.metrics import fit_baselines
+from midigen_utils.training import evaluate, make_optimizer
+
+FOLDER = MIDI_DATA / "pretrained"
+NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_checkpoint_names_its_model_and_its_corpus_and_can_be_trained_further(name):
+    state = load_checkpoint(FOLDER / f"{name}.pt")
+    assert (state["model"], state["corpus"]) == (NAMES[name], "maestro")
+    assert state["val_loss"] == min(row["val_loss"] for row in state["history"])
+    model = load_model(FOLDER / f"{name}.pt")
+    assert model.chords is not None and model.velocity.bins == MIDI_CONFIG["velocity_bins"]
+    make_optimizer(model).load_state_dict(state["optimizer_state_dict"])
+
+
+def test_both_files_together_are_below_20_mb():
+    assert sum((FOLDER / f"{name}.pt").stat().st_size for name in NAMES) < 20e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_music_from_a_random_seed_neither_stands_still_nor_is_flat(name):
+    music = generate_from_random_seed(load_model(FOLDER / f"{name}.pt"), 20 * 16, random_seed=1)[64:]
+    struck = (music[1:] > 0) & (music[:-1] == 0)
+    assert 1 < struck.sum() / 20 < 30  # onsets a second
+    assert 1 < (music > 0).sum(1).mean() < 20  # keys down
+    assert len(np.unique(music[1:][struck])) > 5  # velocities
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_predict_real_performances_better_than_markov(name):
+    if not find_data("maestro-v3.0.0").is_dir():
+        pytest.skip("MAESTRO is not here (MIDIGEN_DATA, or make data)")
+    rolls, _ = load_piano_rolls(load_corpus("maestro"))
+    some = [rolls["validation"][i] for i in range(0, len(rolls["validation"]), 6)]
+    markov = evaluate(fit_baselines(rolls["train"])["Markov-1"], some)
+    scores = evaluate(load_model(FOLDER / f"{name}.pt"), some)
+    assert scores["nll"] < 0.9 * markov["nll"] and scores["nll_onset"] < 0.9 * markov["nll_onset"]
