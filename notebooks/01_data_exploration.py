@@ -362,7 +362,65 @@ print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
 # - Music is sparse and repetitive: few keys at a time, and most rows are like the row before.
 # - Chords are clouds of onsets, and the pedal makes notes last longer than keys are held.
 # - Bach's chorales are regular; MAESTRO's performances are not. The figures showed how much.
+
+# %% [markdown]
+# ## Quiz
 #
+# Answer first, then open.
+#
+# **1.** You open one of these files on two computers. On one it sounds like a concert grand, on the other like a toy.
+# Is one of the files damaged?
+#
+# <details><summary>Answer</summary>
+#
+# No. A MIDI file holds no sound. It says which key went down, when, how hard, and when it came up; each computer
+# makes a sound of its own from that.
+#
+# </details>
+#
+# **2.** In the figure of the gaps, most notes follow the one before within a few hundredths of a second. Do the
+# players strike dozens of chords a second?
+#
+# <details><summary>Answer</summary>
+#
+# No. Most of these gaps lie *inside* a chord: its notes begin nearly, but not exactly, together. The time from one
+# chord to the next is in the longer gaps, further to the right.
+#
+# </details>
+#
+# **3.** In the tiny piece the pedal is down from 0.1 s to 2 s, and the first note, let go at 0.3 s, is heard to the
+# end of that. Until when would it be heard if its key were let go at 0.05 s?
+#
+# <details><summary>Answer</summary>
+#
+# Until 0.05 s. At that moment key and pedal are both up, so the note is over. A pedal that goes down later holds what
+# still sounds, and brings nothing back.
+#
+# </details>
+#
+# **4.** One program says "silent" for every cell of the next row, another says "the same as before". Which of them is
+# right in more cells? What would each play, if its answers were the music?
+#
+# <details><summary>Answer</summary>
+#
+# The second: in our chorale 99 cells in 100 are like the one before, and 96 in 100 are empty. The first would play
+# nothing. The second would hold its first chord for ever. Both miss the rare rows in which something changes, and
+# those are the music.
+#
+# </details>
+#
+# **5.** Someone deals the files of MAESTRO out to the three splits by lot. No file is in two splits. Why may a model
+# look cleverer than it is?
+#
+# <details><summary>Answer</summary>
+#
+# The same piece may have been played by several pianists. One performance lands in `train` and another in
+# `validation`, and the model can recite what it has learned by heart. So all performances of a piece, or all settings
+# of a hymn tune, must stay together.
+#
+# </details>
+
+# %% [markdown]
 # ## Exercises
 #
 # Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook

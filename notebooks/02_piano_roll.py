@@ -567,7 +567,7 @@ for threshold in (0, 0.3):
     print(f"threshold {threshold:<6}", roll_to_notes(table, MIDI_CONFIG, threshold).velocity)
 
 # %% [markdown]
-# With 0 all ten come back, each within its bin, even the quietest that MIDI knows. With 0.3 the first four are gone.
+# With 0 all ten come back, each within its bin, even the quietest that MIDI knows. With 0.3 the first three are gone.
 # And in real playing?
 
 # %%
@@ -819,7 +819,64 @@ assert all(np.array_equal(a, transpose(b, -3)) for a, b in zip(moved, by_hand))
 #   a table of real playing loses notes, as that of a widely used library does.
 # - The target of a row is the next row. Split by piece before you cut windows; a parrot shows why.
 # - Transposition shifts columns; notes that leave the keyboard are left out.
+
+# %% [markdown]
+# ## Quiz
 #
+# Answer first, then open.
+#
+# **1.** The first version loses notes in two ways: very short ones vanish, and keys struck again under the pedal melt
+# into one. Which of the two goes away if the table gets many more rows a second?
+#
+# <details><summary>Answer</summary>
+#
+# The first. A short note vanishes when it begins and ends in one row; once a row is shorter than the note, that
+# cannot happen. Under the pedal the old note still sounds when its key is struck again. There is no gap between the
+# two, so no grid is fine enough to show one.
+#
+# </details>
+#
+# **2.** At 16 rows a second, a key sounds from 0 s to 0.25 s and is struck again at 0.25 s, until 0.5 s. Which rows
+# does the package's `notes_to_roll` fill?
+#
+# <details><summary>Answer</summary>
+#
+# Rows 0, 1, 2 and rows 4 to 7. The old note would end with row 3, and the new one begins with row 4, so they would be
+# one run. The package clears row 3, and the silent row says that something new begins.
+#
+# </details>
+#
+# **3.** On real rolls the course passes `velocity_threshold=0`. What happens if you pass 0 for a table of
+# *probabilities*?
+#
+# <details><summary>Answer</summary>
+#
+# A cell sounds when its value is above the threshold. A probability is hardly ever exactly 0, so nearly all keys
+# would sound, all the time. A threshold of 0 fits velocities, where 0 means silence; the default of 0.3 fits
+# probabilities, where 0.1 means "probably not".
+#
+# </details>
+#
+# **4.** Windows have 64 rows of input. How many of them does a piece of 64 rows give, and how many a piece of 65?
+#
+# <details><summary>Answer</summary>
+#
+# None, and one. The target is the window one row later, so the last row of input needs one more row after it. Each
+# window takes 65 rows from the piece.
+#
+# </details>
+#
+# **5.** A friend cuts all windows first and keeps every tenth one, drawn by lot, for validation. The validation score
+# is as good as the training score. "So my model does not memorise", your friend says. Is that right?
+#
+# <details><summary>Answer</summary>
+#
+# No. The windows overlap, so nearly every second that was kept away stands in a training window, too. A model that
+# has learned all by heart would do well on both, as the parrot shows. Only whole pieces kept away can tell.
+#
+# </details>
+
+# %% [markdown]
 # ## Exercises
 #
 # Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook

@@ -952,7 +952,66 @@ folder.cleanup()
 # - Two minutes beat counting. What it misses are the moments at which something begins.
 # - Let loose, it drifts: independent coins tear chords apart, and it hears its own mistakes.
 # - A checkpoint holds plain data; a run that is resumed ends where it would have ended.
+
+# %% [markdown]
+# ## Quiz
 #
+# Answer first, then open.
+#
+# **1.** "Copy last frame" looks at the frame before, "silence" looks at nothing. How can the copier, in Bach, pay
+# *more* for an onset than silence does?
+#
+# <details><summary>Answer</summary>
+#
+# It has counted that keys which are up nearly always stay up. So it gives an onset an even smaller probability than
+# silence does, which counted all keys that are down, held ones too. Who is surer pays more when wrong.
+#
+# </details>
+#
+# **2.** A friend trains with `BCEWithLogitsLoss` and reads a loss of 0.03. Your table says that Markov-1 needs 2.7
+# nats per frame. Is your friend's model ninety times as good?
+#
+# <details><summary>Answer</summary>
+#
+# No. That loss is a mean over cells, and nats per frame are a sum over 88 keys. 88 times 0.03 is 2.64: about as good
+# as Markov-1.
+#
+# </details>
+#
+# **3.** While the model plays, you forget to give `hidden` back: each step is `model(x)` with the last frame alone.
+# Nothing fails. What has changed?
+#
+# <details><summary>Answer</summary>
+#
+# The model begins with an empty memory at every frame, so all that it knows is one frame. It cannot tell how long a
+# chord has sounded or where the melody was going, and one frame back is as far as Markov-1 looks, too.
+#
+# </details>
+#
+# **4.** The picture shows `roll[1:]` above what the model expected. Someone draws `roll` instead. Why would the model
+# look better than it is?
+#
+# <details><summary>Answer</summary>
+#
+# Row `t` of what was expected is made after reading frame `t` and is about frame `t + 1`. Drawn under frame `t`, each
+# expectation stands beside a frame that the model has already seen. Notes that it noticed one frame late would seem
+# to be expected in time.
+#
+# </details>
+#
+# **5.** A chord of four keys may be followed by one of two others, of four keys each, that share no key and are
+# equally likely. A perfect model gives each of the eight keys one half. How often do its coins play one of the two
+# chords?
+#
+# <details><summary>Answer</summary>
+#
+# In 2 of 256 draws. The eight coins have 2 to the power of 8 equally likely results, and two of them are chords.
+# Training cannot mend this, because one half is already the right answer for each key; what is missing is that the
+# keys belong together.
+#
+# </details>
+
+# %% [markdown]
 # ## Exercises
 #
 # Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook

@@ -52,7 +52,7 @@ PIECE = 7  # which piece of the validation split is looked at closely
 COMPOSED = scaled(full=256, fast=48)  # frames of music that models compose here
 TOY_STEPS = scaled(full=500, fast=150)  # training steps of the toy
 TRAIN_PIECES = scaled(full=160, fast=16)  # for the comparison with the LSTM
-EPOCHS = scaled(full=4, fast=2)
+EPOCHS = scaled(full=6, fast=2)
 LEARNING_RATE = 2e-3  # at its highest
 ENOUGH = scaled(full=12, fast=55)  # nats per frame that both models must get below
 TEST_PIECES = scaled(full=10, fast=2)  # of the validation split, to score the models on
@@ -917,8 +917,8 @@ _ = ax.legend(frameon=False)
 
 # %% [markdown]
 # What to see: each curve by itself, from left to right. Where it falls, a longer past helps; where it is level, what
-# lies further back makes no difference. The lines "all frames" in the table fall more steeply: most of that is the
-# cold start, not memory. The last line of each model says what it costs, once the cold start is over, to have
+# lies further back makes no difference. The lines "all frames" in the table fall more steeply: what they fall *more*
+# is the cold start, not memory. The last line of each model says what it costs, once the cold start is over, to have
 # forgotten what was before the block: the mean over pieces, and its standard error. Do not compare the two models'
 # levels here: they were trained on MAESTRO, the one longer and in longer windows than the other, and on other music a
 # level says little. And what lies further back than such a window, a few seconds, neither was ever rewarded for
@@ -1042,7 +1042,63 @@ _ = ax.legend(frameon=False)
 #   such blocks make the model.
 # - The state is large, cheap and does not grow. How much of it is used has to be measured, with the cold start left
 #   out.
+
+# %% [markdown]
+# ## Quiz
 #
+# Answer first, then open.
+#
+# **1.** A model reads ten seconds of rest and should forget nothing meanwhile. What should Δ be in these 160 frames,
+# and does this protect the fast bucket with A = -16 as well as the slow one with A = -1?
+#
+# <details><summary>Answer</summary>
+#
+# Very near 0: then `a = exp(Δ A)` is near 1 and `b` near 0, for every bucket, and the memory stays. But the fast
+# bucket needs a Δ sixteen times as small for the same protection. Small leaks add up, too: 160 of them at Δ = 0.001
+# leave most of the slow bucket and less than a tenth of the fast one.
+#
+# </details>
+#
+# **2.** The block learns `A_log` and computes `A` as `-exp(A_log)`. What could happen if it learned `A` directly?
+#
+# <details><summary>Answer</summary>
+#
+# `A` could rise above 0. Then `a = exp(Δ A)` is above 1, and the bucket grows in every frame instead of leaking, soon
+# beyond all bounds. Whatever number `A_log` is, `-exp(A_log)` stays below 0.
+#
+# </details>
+#
+# **3.** An LSTM's gates look at the input and at `h`. Mamba's Δ, B and C look at the input alone. What does Mamba
+# gain by that, and what does it give up?
+#
+# <details><summary>Answer</summary>
+#
+# All its leaks and inflows are known before the first step, so frames can be joined and the stride over many of them
+# stays possible. In return, what a scan lets in or lets go cannot depend on what is already in its buckets.
+#
+# </details>
+#
+# **4.** The convolution is 4 frames wide, but `hidden` holds only 3 frames for it. Is one missing?
+#
+# <details><summary>Answer</summary>
+#
+# No. `y[t]` needs `x[t - 3]` to `x[t]`, and `x[t]` is the frame that comes in. Only the three before it have to be
+# kept, for the same reason that `causal_conv` puts K - 1 silent frames in front and not K.
+#
+# </details>
+#
+# **5.** In the table of resets the line "all frames" falls from "every 16" to "never". A friend says: "So this model
+# uses a minute of memory." What is the mistake?
+#
+# <details><summary>Answer</summary>
+#
+# After each reset a model is lost for some frames, and with more resets there are more such frames. So a good part of
+# the fall is this cold start, not memory. Compare the same frames each time, those with some past behind them however
+# often one resets, and look where that line becomes level.
+#
+# </details>
+
+# %% [markdown]
 # ## Exercises
 #
 # Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook

@@ -873,7 +873,63 @@ assert np.median(copied["Mamba, taught"]) < 2 * np.median(copied["real"]), "the 
 # - Rolls of velocities need `velocity_threshold=0`. A player sends notes, not samples.
 # - Fine-tuning teaches a model another style in a short time. Judge music by measures, against real music on both
 #   sides, by blind listening, and by looking for copies.
+
+# %% [markdown]
+# ## Quiz
 #
+# Answer first, then open.
+#
+# **1.** In the middle picture, teacher forcing, nearly all of the piece can be seen. Why is that no proof that the
+# model knows the piece? Where in the same picture would you look for one?
+#
+# <details><summary>Answer</summary>
+#
+# It is told the real row before every answer, and "the same keys as before" is right for most cells. Look at the
+# beginnings of notes, where copying does not help: there the picture is pale or a row late.
+#
+# </details>
+#
+# **2.** You set the temperature to 0.01 and draw with 88 coins. What do you expect to hear?
+#
+# <details><summary>Answer</summary>
+#
+# One chord, held on and on (or silence), and hardly a change. A small temperature makes every key above one half
+# certain and every key below it impossible. In nearly every row "as before" is the likely answer for each key, and an
+# onset is not, so nothing begins.
+#
+# </details>
+#
+# **3.** You change `go_on`: for each new row the model reads all rows so far, with `hidden=None`. The coins are the
+# same. Do the notes change? Does the time?
+#
+# <details><summary>Answer</summary>
+#
+# The notes stay the same (up to rounding), because `hidden` holds all that the model knows of the rows that it has
+# read. The time grows: each row now costs as much as the whole past, and not the same every time.
+#
+# </details>
+#
+# **4.** With few clips, "real, other half" reaches an overlap of, say, 0.80, and a model reaches 0.82. Is its music
+# better than real music?
+#
+# <details><summary>Answer</summary>
+#
+# No. Two halves of real music differ by chance, so a value near this ceiling means only: not told apart by these
+# measures. They are blind to much, for instance to whether the music makes sense.
+#
+# </details>
+#
+# **5.** Exactly 8 right of 10 happens by luck in 4.4 of 100 tests, which is below 5. Why does the notebook add the
+# chances of 9 and 10, and get 5.5?
+#
+# <details><summary>Answer</summary>
+#
+# The question is how often luck does *at least* as well. If you call 8 a success, you would call 9 and 10 one, too,
+# so all the ways in which luck could have convinced you must be counted.
+#
+# </details>
+
+# %% [markdown]
 # ## Exercises
 #
 # Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
