@@ -20,9 +20,9 @@ piece = load_corpus(CORPUS).split("test")[2]
 seed = midi_to_piano_roll(piece.path, MIDI_CONFIG)[: 4 * 16]  # 4 seconds, 16 rows in each
 
 
-def listen(model, name, temperature=0.9):
+def listen(model, name):
     """Twelve seconds of music: four of the piece, eight of the model."""
-    music = generate_music(model, seed, 8 * 16, temperature, random_seed=0)
+    music = generate_music(model, seed, 8 * 16, random_seed=1)  # of six takes the one we liked best
     return player(music, seed_frames=len(seed), title=name, composer=f"goes on from {piece.title}")
 
 
@@ -67,10 +67,12 @@ for model in (MusicLSTM(), MusicMamba()):
 # | [03 LSTM baseline](03_lstm_baseline.ipynb) | What does it take to guess the next row, and who is the opponent? | 4 | 75 |
 # | [04 Mamba](04_mamba.ipynb) | How can a network choose what it remembers? | 4 | 90 |
 # | [05 Generation and playback](05_generation_and_playback.ipynb) | What makes music of guesses, and is it any good? | 4 | 60 |
+# | [A1 Parallel scan](A1_parallel_scan.ipynb) | Why does the simplest loop win on a CPU, and lose on a GPU? | 3 | 60 |
+# | [A2 Chords](A2_chords.ipynb) | Why can 88 coins not make a chord, and what can? | 3 | 60 |
+# | [A3 Scaling](A3_scaling.ipynb) | How does training grow: longer music, more processors? | 3 | 60 |
+# | [A4 Your own music](A4_your_own_music.ipynb) | How does a folder of MIDI files become a model of it? | 3 | 45 |
+# | [A5 Judging music](A5_judging_music.ipynb) | What do measures of music notice, and what not? | 3 | 60 |
 # | [A6 Solutions](A6_solutions.ipynb) | the exercises of all of them, solved | 1 | |
-#
-# Side roads, which the notebooks mention as A1 to A5, are still being written: the parallel scan, the chord head by
-# hand, training on several machines, a model of your own music, and how to judge music.
 #
 # Each notebook runs without the others, so you may begin where you like; each says at its top what it takes as known.
 # They run on Bach's chorales, which come with the packages that you installed. After `make data`, which downloads
@@ -99,23 +101,57 @@ for model in (MusicLSTM(), MusicMamba()):
 #
 # ## For those who teach
 #
-# | you have | take | leave out |
+# ### 90 minutes
+#
+# Run 01, 02, 03 and 05 before class and leave them open. Nobody types; everybody guesses before a cell is shown.
+#
+# | minutes | what |
+# |---|---|
+# | 0 to 10 | the three players above. What is wrong with the first? What would you ask of a good one? |
+# | 10 to 25 | 01 to "Events, not sound": a file is a list of keys, times and forces. Everybody edits one number and listens |
+# | 25 to 45 | 02: "A real piece", then "Windows": music as a table, and the question "which row comes next?" |
+# | 45 to 65 | 03 from "The next frame as 88 questions" to the baselines: who is the opponent? Then "Let it play" |
+# | 65 to 80 | 05: temperature. Vote before each player: bolder or tamer? |
+# | 80 to 90 | 05: the blind test, by show of hands. Was that better than luck? |
+#
+# Leave out: everything by hand in 03, all of 04.
+#
+# ### A day
+#
+# | hours | what | the class does |
 # |---|---|---|
-# | 90 minutes | the players above; 01 to "Events, not sound"; 02 to "A real piece", then "Windows"; 03 from "The next frame as 88 questions" to the baselines, then "Let it play"; 05: temperature and the blind test. Run 01, 02, 03 and 05 before class and leave them open | everything by hand in 03, all of 04 |
-# | a day | 01 and 02 before lunch, 03 and 05 after it; 04 from "A leaky bucket" to the end of "Selection" | the exercises marked medium and open |
-# | five weeks | one notebook a week, its exercises as homework; the last hour is a concert with a blind test | nothing |
+# | 1 | 01, whole | exercises 1 to 3, in pairs: one who reads music with one who reads code |
+# | 1.5 | 02, whole; "Split by piece, or fool yourself" with time to wonder | exercises 1 to 3 |
+# | 1.5 | 03: loss, baselines, the loop; the cell by hand as a walk through the letters | each changes one Setting and trains |
+# | 1 | 04 from "A leaky bucket" to the end of "Selection" | guesses Δ at blanks and symbols before the figure |
+# | 1.5 | 05, whole | the studio, then the blind test |
+# | 0.5 | concert: each pair plays its best take and says why it was chosen | |
 #
-# What your students must know: for 01 and 02 loops, functions and a little numpy; for 03 also what a class is; for 04
-# also the exponential function, and patience. The reading times above are a programmer's; others take twice as long.
+# ### Five weeks
 #
-# The evening before: `make demo` on the room's machines (it needs the internet once, for the packages), then once with
-# the network cable out. One copy of MAESTRO serves a whole class: put `maestro-v3.0.0/` into a shared folder and set
-# `MIDIGEN_DATA` to the folder that holds it. Headphones!
+# One notebook a week in two hours. Before: read it to the end of its first half. In class: the second half, the quiz,
+# the easy exercises. Homework: the medium ones; the open one for whoever wants more. In the last hour of the fifth week
+# a concert with a blind test. For a sixth week or a project take an appendix: A4 (a model of your own music) suits
+# musicians, A1 (parallel scans) suits programmers, A5 (judging music) suits all.
 #
-# What usually goes wrong: sound is off in one browser tab. Someone runs cells out of order (▶▶ cures it). Every open
-# notebook keeps its memory: after each lesson, *Kernel, Shut Down All Kernels*. The first notebook builds the chorales,
-# which takes seconds on a free machine and minutes on a busy one: wait for the bar. Someone trains on a tenth of the
-# data and wonders why the music is bad.
+# ### Before the first lesson
+#
+# - What your students must know: for 01 and 02 loops, functions and a little numpy; for 03 also what a class is; for 04
+#   also the exponential function, and patience. The reading times above are a programmer's; others take twice as long.
+# - The evening before: `make demo` on the room's machines (it needs the internet once, for the packages), then once
+#   with the network cable out. One copy of MAESTRO serves a whole class: put `maestro-v3.0.0/` into a shared folder and
+#   set `MIDIGEN_DATA` to the folder that holds it. Headphones!
+# - `make student` writes the notebooks without outputs and without solutions, as a folder and as a ZIP to hand out.
+#   `make html` writes all of them as web pages with players, for those without a machine of their own.
+#
+# ### What usually goes wrong
+#
+# - Sound is off in one browser tab.
+# - Someone runs cells out of order (▶▶ cures it).
+# - Every open notebook keeps its memory: after each lesson, *Kernel, Shut Down All Kernels*.
+# - The first notebook builds the chorales, which takes seconds on a free machine and minutes on a busy one: wait for
+#   the bar.
+# - Someone trains on a tenth of the data and wonders why the music is bad.
 #
 # ## Music words for programmers
 #

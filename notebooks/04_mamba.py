@@ -53,7 +53,7 @@ COMPOSED = scaled(full=256, fast=48)  # frames of music that models compose here
 TOY_STEPS = scaled(full=500, fast=150)  # training steps of the toy
 TRAIN_PIECES = scaled(full=160, fast=16)  # for the comparison with the LSTM
 EPOCHS = scaled(full=6, fast=2)
-LEARNING_RATE = 2e-3  # at its highest
+LEARNING_RATE = 3e-3  # at its highest
 ENOUGH = scaled(full=12, fast=55)  # nats per frame that both models must get below
 TEST_PIECES = scaled(full=10, fast=2)  # of the validation split, to score the models on
 ROUNDS = scaled(full=5, fast=1)  # of every timing; the fastest counts
