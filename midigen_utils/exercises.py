@@ -89,6 +89,20 @@ def _f1_of_copying(roll):
     return 2 * (x & y)[change].sum() / (x[change].sum() + y[change].sum())
 
 
+def _frames_down(roll):
+    down = np.zeros(np.shape(roll))
+    for t, row in enumerate(np.asarray(roll) > 0):
+        down[t] = row * (down[t - 1] + 1) if t else row
+    return down
+
+
+def _whole_gradient(leaks, direct):
+    whole = np.array(direct, dtype=float)
+    for t in range(len(whole) - 2, -1, -1):
+        whole[t] += leaks[t + 1] * whole[t + 1]
+    return whole
+
+
 ANSWERS = {
     "01.1": lambda notes: (notes.end - notes.start).max(),
     "01.2": lambda notes: np.isin(notes.pitch % 12, [1, 3, 6, 8, 10]).mean(),
@@ -115,4 +129,9 @@ ANSWERS = {
     "05.3": lambda roll: (roll == 0).all(axis=1).sum() / 16,
     "05.4": _best_scale,
     "05.5": _cut_off,
+    "A1.1": lambda: 10,
+    "A1.2": lambda: 1906,
+    "A1.3": lambda: [1, 0],
+    "A1.4": _frames_down,
+    "A1.5": _whole_gradient,
 }

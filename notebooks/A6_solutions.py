@@ -344,3 +344,64 @@ assert check("05.5", cut, row) == "right"
 # **6.** Watch the validation loss: it turns up long before the copies get long. The measures of notebook 05 hardly
 # notice, because a piece recited has the density, the scale and the rhythm of a real one; only the comparison with the
 # training pieces shows it.
+#
+# ## A1 The parallel scan
+#
+# **1.** Each round doubles how far a frame has heard: 1, 2, 4, ... The tenth round reaches 1,024 frames.
+
+# %%
+rounds, reach = 0, 1
+while reach < 960:
+    rounds, reach = rounds + 1, 2 * reach
+
+assert check("A1.1", rounds) == "right"
+
+# %% [markdown]
+# **2.** On the way up, with step s, the frames 2s - 1, 4s - 1, ... take in another one; on the way down the frames
+# 3s - 1, 5s - 1, ... (In A1, `record(blelloch, 960)` counts the same.)
+
+# %%
+steps = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+up = sum(len(range(2 * s - 1, 960, 2 * s)) for s in steps)
+down = sum(len(range(3 * s - 1, 960, 2 * s)) for s in steps)
+
+assert check("A1.2", up + down) == "right"
+
+# %% [markdown]
+# **3.** Keep everything, pour in nothing. From the left: (a 1, a 0 + b). From the right: (1 a, 1 b + 0).
+
+# %%
+neutral = (1, 0)
+
+assert check("A1.3", neutral) == "right"
+
+# %% [markdown]
+# **4.** While the key is down the bucket keeps everything and gets 1 more; when it is up, it is emptied and gets
+# nothing. So `a` and `b` are both the roll itself, as zeros and ones. Here by doubling:
+
+# %%
+a = b = (roll > 0).astype(float)
+step = 1
+while step < len(b):
+    b = np.concatenate([b[:step], a[step:] * b[:-step] + b[step:]])
+    a = np.concatenate([a[:step], a[step:] * a[:-step]])
+    step *= 2
+
+assert check("A1.4", b, roll) == "right"
+
+# %% [markdown]
+# **5.** A bucket from the end. The leak between frame t and t + 1 is a[t + 1].
+
+# %%
+a, direct = torch.rand(12), torch.randn(12)
+whole, g = [], 0.0
+for t in reversed(range(12)):
+    g = direct[t] + (a[t + 1] * g if t < 11 else 0.0)
+    whole.insert(0, g)
+
+assert check("A1.5", torch.stack(whole), a, direct) == "right"
+
+# %% [markdown]
+# **6.** Watch the columns of the ledger. What keeps numbers in the cache raises the GB/s and leaves the bytes as they
+# are; what saves work lowers the bytes; what joins operations lowers their number. An idea that moves none of them will
+# not move the clock.
