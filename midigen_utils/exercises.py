@@ -83,6 +83,21 @@ def _cut_off(logits):
     return np.where(p < 0.01, 0, p)
 
 
+def _spread_of_loudness(roll):
+    before = np.pad(roll, ((1, 0), (0, 0)))[:-1]
+    return roll[(roll > 0) & ~(before > 0)].std()
+
+
+def _fewest_guesses(luck, skill):
+    def at_least(right, n, p):
+        return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))
+
+    def power(n):
+        return at_least(next(right for right in range(n + 2) if at_least(right, n, luck) < 0.05), n, skill)
+
+    return next(n for n in range(1, 200) if power(n) >= 0.8)
+
+
 def _f1_of_copying(roll):
     x, y = roll[:-1] > 0, roll[1:] > 0
     change = (x != y).any(axis=1)
@@ -134,4 +149,9 @@ ANSWERS = {
     "A1.3": lambda: [1, 0],
     "A1.4": _frames_down,
     "A1.5": _whole_gradient,
+    "A5.1": lambda: 1 / 2 * 1 + 1 / 4 * 2 + 2 * (1 / 8 * 3),
+    "A5.2": lambda: 200 / (1 + 4 * 0.5),
+    "A5.3": lambda: 1 - (1 - sum(comb(12, k) for k in (10, 11, 12)) / 2**12) ** 30,
+    "A5.4": _spread_of_loudness,
+    "A5.5": lambda: _fewest_guesses(1 / 3, 0.6),
 }

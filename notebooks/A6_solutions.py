@@ -6,6 +6,7 @@
 
 # %% tags=["nbval-ignore-output"]
 import os
+from math import comb
 
 import numpy as np
 import torch
@@ -405,3 +406,61 @@ assert check("A1.5", torch.stack(whole), a, direct) == "right"
 # **6.** Watch the columns of the ledger. What keeps numbers in the cache raises the GB/s and leaves the bytes as they
 # are; what saves work lowers the bytes; what joins operations lowers their number. An idea that moves none of them will
 # not move the clock.
+
+# ## A5 Judging music
+#
+# **1.** C has the share 1/2, E 1/4, G and B 1/8 each; each adds `p log2(1 / p)`.
+
+# %%
+p = np.array([4, 2, 1, 1]) / 8
+bits = np.sum(p * np.log2(1 / p))
+
+assert check("A5.1", bits) == "right"
+
+# %% [markdown]
+# **2.** `n / (1 + (m - 1) r)`, with m = 5 clips of a piece: 200 clips are worth 67.
+
+# %%
+worth = 200 / (1 + (5 - 1) * 0.5)
+
+assert check("A5.2", worth) == "right"
+
+# %% [markdown]
+# **3.** Nobody has it if all 30 fail to, each by themselves.
+
+# %%
+likely = 1 - (1 - luck(10, clips=12, choices=2)) ** 30
+
+assert check("A5.3", likely) == "right"
+
+# %% [markdown]
+# **4.** The values of the roll where notes begin. All equally loud, it is 0, and that is noticed.
+
+# %%
+before = np.vstack([np.zeros((1, 88)), roll[:-1]])
+spread_of_loudness = roll[(roll > 0) & (before == 0)].std()
+
+assert check("A5.4", spread_of_loudness, roll) == "right"
+
+# %% [markdown]
+# **5.** For each number of guesses: how many must be right, and how often does she get there?
+
+
+# %%
+def at_least(right, n, p):
+    return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))
+
+
+def power(n):
+    needed = next(right for right in range(n + 2) if at_least(right, n, 1 / 3) < 0.05)
+    return at_least(needed, n, 0.6)
+
+
+fewest_guesses = next(n for n in range(1, 100) if power(n) >= 0.8)
+
+assert check("A5.5", fewest_guesses) == "right"
+
+# %% [markdown]
+# **6.** Some that were tried by others: the mean size of a step of the lowest and of the highest note (basses leap,
+# melodies walk); how alike the last chord is to the first; how often a leap is followed by a step back. Each will be
+# blind to something; that is no fault as long as you know to what.
