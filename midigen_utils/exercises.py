@@ -89,6 +89,17 @@ def _f1_of_copying(roll):
     return 2 * (x & y)[change].sum() / (x[change].sum() + y[change].sum())
 
 
+def _seconds(ticks, begins, bpm):
+    per_tick = 60 / bpm / 480
+    at = np.append(0, np.cumsum(np.diff(begins) * per_tick[:-1]))
+    k = np.searchsorted(begins, ticks, side="right") - 1
+    return at[k] + (ticks - begins[k]) * per_tick[k]
+
+
+def _higher_and_longer(first, second):
+    return [(second.pitch - first.pitch).mean(), np.polyfit(first.start, second.start, 1)[0]]
+
+
 ANSWERS = {
     "01.1": lambda notes: (notes.end - notes.start).max(),
     "01.2": lambda notes: np.isin(notes.pitch % 12, [1, 3, 6, 8, 10]).mean(),
@@ -115,4 +126,9 @@ ANSWERS = {
     "05.3": lambda roll: (roll == 0).all(axis=1).sum() / 16,
     "05.4": _best_scale,
     "05.5": _cut_off,
+    "A4.1": lambda: 0.9**30,
+    "A4.2": lambda: -(-40 * ((60 * 16 - 64 - 1) // 64 + 1) // 8),
+    "A4.3": lambda notes: np.bincount(notes.velocity).max() / len(notes.velocity),
+    "A4.4": _seconds,
+    "A4.5": _higher_and_longer,
 }
