@@ -355,8 +355,8 @@ for path in partly[:3]:
         print(f"    {kind}: {len(instrument.notes)} notes")
 
 # %% [markdown]
-# In our example the melody is missing, and the bass is left. `load_corpus(folder, all_instruments=True)` takes every track but the
-# drums. (Drums have no pitch: their key numbers mean "bass drum" or "hi-hat".) What changes?
+# In our example the melody is missing, and the bass is left. `load_corpus(folder, all_instruments=True)` takes every
+# track but the drums. (Drums have no pitch: their key numbers mean "bass drum" or "hi-hat".) What changes?
 
 # %% tags=["nbval-check-output"]
 wide = load_corpus(folder, all_instruments=True)
@@ -385,7 +385,7 @@ player(midi_to_piano_roll(duo, MIDI_CONFIG, all_instruments=True), title="all in
 #
 # A folder that grew over years holds things twice. A copy in `validation` of a piece in `train` is the leak of
 # notebook 02: the model is asked what it was told. How does the package split? By *hash*. The notes of a file are
-# rounded to a millisecond and turned into one long number; its remainder says where the file goes. The same by hand:
+# rounded to a millisecond and turned into one long number; a remainder says where the file goes. The same by hand:
 
 
 # %%
@@ -459,8 +459,9 @@ _ = ax.axvline(0.5, color=ORANGE, linestyle="--")
 # share a tune: bwv4.8 and bwv158.4 are two settings of one hymn, "Christ lag in Todesbanden". Our top lines
 # do not see all such pairs, because when the melody holds a note the top of the next onset belongs to another voice.
 #
-# Words also find what no hash can: the same piece, *played* twice. Put 13 files of MAESTRO into a folder, and this cell
-# finds two pianists with one prelude (BWV 889), 85 % of whose words agree; all other pairs share 1 % or less.
+# Words also find what no hash can: the same piece, *played* twice. Among 13 files of MAESTRO that we put into `FOLDER`
+# for a trial were two pianists with one prelude (BWV 889): they shared 85 % of their words, all other pairs 1 % or
+# less. But look before you delete: exercises and other files of few words can share them by chance.
 #
 # Words cost little: a set for each file, and one comparison for each pair. For ten thousand files, 50 million pairs,
 # one would look up words in a dictionary and compare only files that share one.
@@ -486,8 +487,8 @@ for piece in kept:
     shutil.copy(piece.path, clean / name(piece.path))
 
 # %% [markdown]
-# Beside the files we put a list that says which file is in which split. It has the seven columns of MAESTRO's CSV; where
-# `load_corpus` finds such a list, it obeys it.
+# Beside the files we put a list that says which file is in which split. It has the seven columns of MAESTRO's CSV;
+# where `load_corpus` finds such a list, it obeys it.
 
 # %%
 rows = []
@@ -659,7 +660,8 @@ with tempfile.TemporaryDirectory() as place:
 # ## Keep it
 #
 # `fit` has written `best_model.pt`: weights, and what is needed to go on training, three times as much. `export_model`
-# keeps the weights, in 16 bits, and where they come from.
+# keeps the weights, in 16 bits, the settings and the history. It does not know that they began as ours, and what you
+# taught them: write that down beside the file.
 
 # %% tags=["nbval-ignore-output"]
 size = export_model(Path(workshop.name) / "all" / "best_model.pt", MIDI_DATA / "my_model.pt")
@@ -688,26 +690,23 @@ print(f"midi_data/my_model.pt, {size / 1e6:.1f} MB: load_model('midi_data/my_mod
 # %%
 def terminal(line):
     """Run a line of ours and return what it says, with short paths."""
-    words = [sys.executable, "-m", *line.replace("PRETRAINED", str(MIDI_DATA / "pretrained" / "mamba.pt")).split()]
+    paths = {"CLEAN": clean, "PRETRAINED": MIDI_DATA / "pretrained" / "mamba.pt"}
+    words = [sys.executable, "-m", "midigen_utils", *(str(paths.get(word, word)) for word in line.split())]
     env = {**os.environ, "PYTHONUTF8": "1"}
     done = subprocess.run(words, cwd=workshop.name, env=env, capture_output=True, encoding="utf-8")
-    text = done.stdout + "".join(
-        f"{row}\n" for row in done.stderr.splitlines() if row.startswith(("error", "left out"))
-    )
-    for path in (MIDI_DATA, Path(workshop.name)):
-        text = text.replace(f"{path}{os.sep}", f"{path.name}/" if path == MIDI_DATA else "")
-    return f"exit code {done.returncode}\n{text}"
+    wrong = [row for row in done.stderr.splitlines() if row.startswith(("error", "left out"))]
+    text = "\n".join([f"exit code {done.returncode}", *wrong, done.stdout])
+    return text.replace(f"{MIDI_DATA}{os.sep}", "midi_data/").replace(workshop.name, "")
 
 
 # %% tags=["nbval-ignore-output"]
 few = f"--limit {min(len(train), 6)} --learning-rate 5e-4 --batch-size 8 --stride 64 --epochs 1"
-said = terminal(f"midigen_utils train --corpus clean_music --start PRETRAINED {few} --output mine")
+said = terminal(f"train --corpus CLEAN --start PRETRAINED {few} --output mine")
 assert said.startswith("exit code 0")
 print(said)
 
 # %% tags=["nbval-ignore-output"]
-options = "--seconds 4 --temperature 0.9 --name your-own-music"
-said = terminal(f"midigen_utils generate --checkpoint mine/best_model.pt {options}")
+said = terminal("generate --checkpoint mine/best_model.pt --seconds 4 --temperature 0.9 --name your-own-music")
 assert said.startswith("exit code 0")
 print(said)
 
