@@ -322,9 +322,9 @@ _ = axes[1, 1].set(xlim=(-0.5, 16))
 # %% [markdown]
 # What to see: where blue leaves green, a file is not like a chorale; where it leaves orange, the pretrained model has
 # something to learn. Ours is mostly Bach, so blue follows green: a narrow range of keys, no note very loud, lengths in
-# a few fixed values, four keys at a time. Look for *spikes* in a folder of your own. All velocities at one number mean
-# that notes were typed and not played; such music teaches no dynamics. (Three of our files are like that, all at 80;
-# they have so few notes that only the table of remarks shows it.)
+# a few fixed values, four keys at a time (the bar at one key is the endless note, most of it). Look for *spikes* in a
+# folder of your own. All velocities at one number mean that notes were typed and not played; such music teaches no
+# dynamics. (Three of our files are like that, all at 80; they have so few notes that only the remarks show it.)
 #
 # And the pedal? How many files have one, and how much of the time are rolls silent?
 
@@ -515,7 +515,7 @@ assert not cleaned.skipped
 #
 # ## How much music is enough?
 #
-# That can be measured: train on a quarter of the folder, on half, on all of it, each time with the *same number of
+# That can be measured: train on a quarter of the pieces, on half, on all of them, each time with the *same number of
 # steps*, and score each on the same validation pieces. Only the variety differs: the quarter is seen four times as
 # often. We do not start from nothing but from the pretrained model, with small steps (fine-tuning, notebook 05).
 
@@ -569,6 +569,9 @@ for part, (steps, losses) in curves.items():
 # model which begins to know its few pieces by heart; what counts is the lowest point on the way, and `fit` keeps the
 # model of that point. Between a half and the whole: if there is a clear step down, more music would help further, so
 # go and look for it. If both reach the same depth, more music of this kind is not what is missing.
+#
+# (In our full run the quarter turned up after some twenty steps, and the whole folder ended lower than the half: more
+# chorales would probably help.)
 #
 # Is the difference larger than chance? The pieces of validation differ, but each is scored by all three models, each
 # at its lowest point; so subtract piece by piece:
@@ -719,12 +722,12 @@ print(said)
 #   An arrangement or an edition can be protected on its own. So can the *performance* that a MIDI file records. And the
 #   file itself may come under terms: somebody typed it, and a site offers it for personal use only. Bach is free; the
 #   encodings of his chorales that we use are given to music21 by permission, and some exclude commercial use.
-# - **"Free to download" is no licence.** Look for one; if there is none, ask. Note for each file where it came from.
-#   The list above has room for it.
+# - **"Free to download" is no licence.** Look for one; if there is none, ask. Note for each file where it came from. (A
+#   column of your own in the list does no harm.)
 # - **To train at home and to publish are two things.** Laws have exceptions for mining text and data (in the European
-#   Union articles 3 and 4 of Directive 2019/790, with conditions: lawful access and, outside of
-#   research, no reservation by the owner). They
-#   are about making the copies that training needs. They are not a permission to hand out the files.
+#   Union articles 3 and 4 of Directive 2019/790, with conditions: lawful access and, outside of research, no
+#   reservation by the owner). They are about making the copies that mining needs; how far they carry for training is
+#   disputed, too. They are not a permission to hand out the files.
 # - **A model can recite.** A model of forty pieces by one living composer may play her phrases. Look for copies before
 #   you publish what it writes, and say what it was trained on.
 # - **The pretrained weights are CC BY-NC-SA 4.0**, as MAESTRO is. Whether, and where, the law sees in a model an
