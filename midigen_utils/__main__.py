@@ -79,7 +79,7 @@ def train(options):
         folder=options.output,
         device=device,
         midi_config=midi_config,
-        extras={"corpus": options.corpus},
+        extras={"corpus": options.corpus, "all_instruments": options.all_instruments},
     )
     if options.epochs > 0:
         print(f"best model: {(options.output or config.MIDI_DATA) / 'best_model.pt'}")
@@ -89,23 +89,24 @@ def generate(options):
     """Continue a held-out piece, a MIDI file or a random pattern; write MIDI, WAV, PNG and a page."""
     from .checkpoints import load_checkpoint, load_model
     from .generation import generate_music, generate_random_seed
+    from .piano_roll import midi_to_piano_roll
     from .takes import write_music
 
     checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
     state = load_checkpoint(checkpoint)
-    midi_config, options.corpus = state["midi_config"], options.corpus or state.get("corpus", "bach")
+    midi_config = state["midi_config"]
+    _read_as_trained(options, state)
     model = load_model(checkpoint, config.pick_device(options.device))
     fs = midi_config["fs"]
     frames = round(options.seed_seconds * fs)
     if options.seed == "random":
-        seed, title = generate_random_seed(options.random_seed)[:frames], "A random seed"
+        seed, title = generate_random_seed(options.random_seed), "A random seed"
     elif options.seed == "corpus":
         seed, title = _held_out_piece(_load(options, midi_config)[0], options.piece)
-        seed = seed[:frames]
     else:
-        from .piano_roll import midi_to_piano_roll
-
-        seed, title = midi_to_piano_roll(options.seed, midi_config)[:frames], Path(options.seed).stem
+        title = Path(options.seed).stem
+        seed = midi_to_piano_roll(options.seed, midi_config, all_instruments=options.all_instruments)
+    seed = seed[:frames]
     if len(seed) == 0:
         raise ValueError("the seed has no frame; give --seed-seconds more than 0")
     roll = generate_music(
@@ -127,7 +128,7 @@ def evaluate(options):
 
     checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
     state = load_checkpoint(checkpoint)
-    options.corpus = options.corpus or state.get("corpus", "bach")
+    _read_as_trained(options, state)
     rolls, _ = _load(options, state["midi_config"])
     _need_pieces(rolls, "train", "validation", options.split)
     device = config.pick_device(options.device)
@@ -250,6 +251,13 @@ def _held_out_piece(rolls, number):
         raise ValueError(f"--piece {number}: the test split has pieces 0 to {len(rolls['test']) - 1}")
     piece = rolls["test"].pieces[number]  # not the corpus's: --limit leaves some out
     return rolls["test"][number], f"{piece.composer}: {piece.title}".strip(": ")
+
+
+def _read_as_trained(options, state):
+    """The corpus of a checkpoint, and its instruments: with others, files change their notes and so their split."""
+    if options.corpus is None:
+        options.corpus = state.get("corpus", "bach")
+        options.all_instruments |= state.get("all_instruments", False)
 
 
 def _load(options, midi_config):

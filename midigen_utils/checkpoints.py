@@ -125,7 +125,7 @@ def export_model(path, output):
     state["model_state_dict"] = {name: weight.half() for name, weight in state["model_state_dict"].items()}
     state["optimizer_state_dict"]["state"] = {}
     kept = ("epoch", "model_state_dict", "optimizer_state_dict", "val_loss")
-    about = ("model", "model_config", "version", "midi_config", "corpus", "settings", "history")
+    about = ("model", "model_config", "version", "midi_config", "corpus", "all_instruments", "settings", "history")
     with config.written_whole(output) as temporary:
         torch.save({name: state[name] for name in (*kept, *about) if name in state}, temporary)
     return Path(output).stat().st_size

@@ -96,7 +96,7 @@ def load_corpus(name_or_folder="bach", all_instruments=False):
         return load_maestro(build_bach(), name="bach")
     if name_or_folder == "maestro":
         return load_maestro()
-    folder = Path(name_or_folder)
+    folder = Path(name_or_folder).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; a corpus is 'bach', 'maestro' or a folder of MIDI files")
     if _metadata_file(folder):

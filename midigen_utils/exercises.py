@@ -118,6 +118,17 @@ def _whole_gradient(leaks, direct):
     return whole
 
 
+def _seconds(ticks, begins, bpm):
+    per_tick = 60 / bpm / 480
+    at = np.append(0, np.cumsum(np.diff(begins) * per_tick[:-1]))
+    k = np.searchsorted(begins, ticks, side="right") - 1
+    return at[k] + (ticks - begins[k]) * per_tick[k]
+
+
+def _higher_and_longer(first, second):
+    return [(second.pitch - first.pitch).mean(), np.polyfit(first.start, second.start, 1)[0]]
+
+
 ANSWERS = {
     "01.1": lambda notes: (notes.end - notes.start).max(),
     "01.2": lambda notes: np.isin(notes.pitch % 12, [1, 3, 6, 8, 10]).mean(),
@@ -154,4 +165,9 @@ ANSWERS = {
     "A5.3": lambda: 1 - (1 - sum(comb(12, k) for k in (10, 11, 12)) / 2**12) ** 30,
     "A5.4": _spread_of_loudness,
     "A5.5": lambda: _fewest_guesses(1 / 3, 0.6),
+    "A4.1": lambda: 0.9**30,
+    "A4.2": lambda: -(-40 * ((60 * 16 - 64 - 1) // 64 + 1) // 8),
+    "A4.3": lambda notes: np.bincount(notes.velocity).max() / len(notes.velocity),
+    "A4.4": _seconds,
+    "A4.5": _higher_and_longer,
 }

@@ -464,3 +464,61 @@ assert check("A5.5", fewest_guesses) == "right"
 # **6.** Some that were tried by others: the mean size of a step of the lowest and of the highest note (basses leap,
 # melodies walk); how alike the last chord is to the first; how often a leap is followed by a step back. Each will be
 # blind to something; that is no fault as long as you know to what.
+
+# ## A4 Your own music
+#
+# **1.** All 30 must miss it. That happens in one folder of 24, and then the package moves a piece.
+
+# %%
+empty_validation = 0.9**30
+
+assert check("A4.1", empty_validation) == "right"
+
+# %% [markdown]
+# **2.** A piece has 960 rows; the last window may begin 65 rows before the end.
+
+# %%
+windows = len(range(0, 960 - 64, 64))
+steps_of_an_epoch = 40 * windows / 8
+
+assert check("A4.2", steps_of_an_epoch) == "right"
+
+# %% [markdown]
+# **3.** Count each velocity, take the largest count.
+
+# %%
+velocity = np.array([64] * 7 + [70, 71, 70, 90, 5])
+played = Notes(np.arange(12) / 4, np.arange(12) / 4 + 0.2, np.arange(60, 72), velocity)
+commonest_share = np.bincount(played.velocity).max() / len(played.velocity)
+
+assert check("A4.3", commonest_share, played) == "right"
+
+# %% [markdown]
+# **4.** Each tempo adds its own stretch: as many ticks as lie between its beginning and the next one, or the tick that
+# was asked for.
+
+# %%
+begins, bpm = np.array([0, 1920, 2880]), np.array([120.0, 40.0, 480.0])
+ticks = np.array([0, 480, 1920, 2400, 2880, 4800])
+seconds = np.zeros(len(ticks))
+for begin, end, tempo in zip(begins, [*begins[1:], np.inf], bpm):
+    seconds += (np.minimum(ticks, end) - begin).clip(0) * 60 / tempo / 480
+
+assert check("A4.4", seconds, ticks, begins, bpm) == "right"
+
+# %% [markdown]
+# **5.** The pitches differ by the same number everywhere. For the times, fit a straight line through all pairs: its
+# slope is the factor. (The last time over the last time would do nearly as well.)
+
+# %%
+rng = np.random.default_rng(0)
+first = Notes(np.arange(50) / 4, np.arange(50) / 4 + 0.2, rng.integers(50, 70, 50), np.full(50, 64))
+when = 1.25 * first.start + rng.normal(0, 1e-5, 50)
+second = Notes(when, when + 0.2, first.pitch - 3, np.full(50, 64))
+slope, offset = np.polyfit(first.start, second.start, 1)
+higher_and_longer = [(second.pitch - first.pitch).mean(), slope]
+
+assert check("A4.5", higher_and_longer, first, second) == "right"
+
+# %% [markdown]
+# **6.** Look at the reasons and remarks first: what they say about the folder usually explains the figures.

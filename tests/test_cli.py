@@ -123,3 +123,22 @@ def test_chords_from_the_command_line(tunes, midi_data, small_models, capsys):
     assert (midi_data / "generated").is_dir()
     assert __main__.main(["train", *corpus, "--model", "lstm", "--epochs", "2", "--resume"]) == 1
     assert "cannot resume" in capsys.readouterr().err  # the checkpoint has chords, this run would have keys
+
+
+def test_a_model_of_all_instruments_is_scored_and_seeded_with_them(tmp_path, midi_data, small_models, capsys):
+    """Read with pianos only, the corpus would hold no file, or others in each split."""
+    from conftest import write_events
+
+    for i in range(9):
+        tune = [(240 * k + e, kind, 50 + (i * k) % 30, 80) for k in range(40) for e, kind in ((0, "on"), (200, "off"))]
+        write_events(tmp_path / "strings" / f"{i}.mid", tune, program=48)
+    strings = ["--corpus", str(tmp_path / "strings"), "--all-instruments"]
+    assert __main__.main(["train", *strings, "--model", "lstm", "--epochs", "1", "--device", "cpu"]) == 0
+    assert __main__.main(["evaluate", "--device", "cpu"]) == 0
+    assert __main__.main(["generate", "--seconds", "1", "--device", "cpu"]) == 0
+    file = ["--seed", str(tmp_path / "strings" / "0.mid"), "--name", "file"]
+    assert __main__.main(["generate", "--seconds", "1", "--device", "cpu", *file]) == 0
+    assert __main__.main(["export", "--output", str(tmp_path / "small.pt")]) == 0
+    assert checkpoints.load_checkpoint(tmp_path / "small.pt")["all_instruments"] is True
+    assert "left out" not in capsys.readouterr().err
+    assert __main__.main(["evaluate", *strings[:2], "--device", "cpu"]) == 1  # a corpus that is named is read as told

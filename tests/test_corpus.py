@@ -165,6 +165,12 @@ def test_all_instruments_takes_the_violin_but_not_the_drums(zoo, midi_data):
     assert "violin.mid" in {p.path.name for s in SPLITS for p in rolls[s].pieces}
 
 
+def test_a_folder_below_home_may_be_written_with_a_tilde(tunes, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tunes.parent))
+    assert len(load_corpus(f"~/{tunes.name}").pieces) == 12
+
+
 def test_a_folder_without_midi_says_so(tmp_path):
     with pytest.raises(ValueError, match="no usable MIDI file"):
         load_folder(tmp_path)
