@@ -168,8 +168,9 @@ print(f"six keys, each by itself {alone:.3f} nats; the frame as a whole {togethe
 # %% [markdown]
 # The gap, here 5 log 2, is called the **total correlation**: the sum of what the keys cost one by one, less what they
 # cost together. It is never below 0, and 0 only if the keys have nothing to do with each other. It is what a model of
-# coins pays for each frame, whatever its size. The same number, as the distance from the coins to the truth
-# (*Kullback-Leibler divergence*): the mean of log p - log q, where q is what the coins give to a frame.
+# coins pays for each frame at least, whatever its size. The same number, as the distance from the coins to the truth
+# (*Kullback-Leibler divergence*): the mean of log p - log q over the frames that are heard, where q is what the coins
+# give to a frame.
 
 # %%
 p_key = table @ FRAMES  # (6,)
@@ -260,12 +261,14 @@ for label, some in (("real", real), ("coins", shuffled)):
     print(f"{label:<6} 1 or 2 semitones apart: {100 * np.isin(some, [1, 2]).mean():4.1f} %")
 
 # %%
-assert np.isin(real, [1, 2]).mean() < 0.6 * np.isin(shuffled, [1, 2]).mean()
+harsh, by_chance = (np.isin(some, [1, 2]).mean() for some in (real, shuffled))
+assert harsh < by_chance / 2 or CORPUS != "bach", "what we say about chorales"
 
 # %% [markdown]
-# What to see: real neighbours avoid 1 and 2 semitones, the harsh distances, and like 3, 4, 5, 7, 9 and 12. The coins
+# What to see: in chorales neighbours avoid 1 and 2 semitones, the harsh distances, and like 3, 4, 5, 7, 9 and 12. The coins
 # know which keys this piece uses and how often, so they are not without taste; but what sounds together is left to
-# chance, and chance likes small distances. The printed lines count the harsh ones.
+# chance, and chance likes small distances. The printed lines count the harsh ones. (Pianists are
+# less shy of them: at MAESTRO's speed two notes of a scale often fall into one frame.)
 #
 # ### What the lower keys are worth
 #
@@ -316,7 +319,8 @@ class Neighbours(nn.Module):
 
 # %% [markdown]
 # `cumsum(1) - some` counts the keys below. It will come back. No key sees itself or a higher one, so the product over
-# keys is a probability of the frame, as the chain rule wants. We train all four on the same frames:
+# keys is a probability of the frame, as the chain rule wants. Markov-1 is counted; the other three start from it and
+# are trained on the same frames:
 
 
 # %%
@@ -384,10 +388,10 @@ ax.set(xlabel="semitones above a key that is struck in the same frame", ylabel="
 _ = ax.set_xticks(range(1, REACH + 1))
 
 # %% [markdown]
-# What to see: below 0 the struck key forbids, above 0 it invites. Look at 1, 2 and 11 and 13 semitones (sevenths and
-# seconds, the dissonances), and at 7 to 9, 15, 16 and 19 (fifths, sixths, thirds an octave up). That is a short course
-# in harmony, from counting alone. (A weight is what a distance adds to all the other evidence: thirds, 3 and 4, are
-# common, but that a lower key has moved and what sounded before speak for them already.)
+# What to see: below 0 the struck key forbids, above 0 it invites. Look at 1, 2, 11 and 13 semitones (the sharpest
+# dissonances), and at 7 to 9, 15, 16 and 19 (fifths and sixths, thirds and a fifth an octave up). That is a short
+# course in harmony, and no rule of it was given. (A weight is what a distance adds to all the other evidence: thirds,
+# 3 and 4, are common, but that a lower key has moved and what sounded before speak for them already.)
 #
 # This model adds one number for each lower key. A chord is more than the sum of its pairs, and a memory more than one
 # frame. So we let a network look.
@@ -483,9 +487,7 @@ for rank in range(frame.sum() + 1):
 
 # %% tags=["nbval-ignore-output"]
 looks = 1 + y_val.sum(1)
-print(
-    f"notes in a frame {y_val.sum(1).mean():.2f}, looks {looks.mean():.2f} in place of 88; at most {int(looks.max())}"
-)
+print(f"notes in a frame {y_val.sum(1).mean():.2f}, looks {looks.mean():.2f}, at most {int(looks.max())}, not 88")
 
 # %% [markdown]
 # ### All looks of all frames at once
@@ -507,9 +509,7 @@ def conditionals(head, frames, features, past):
 
 def log_prob(head, frames, features, past):
     """Log probability of frames, (F,)."""
-    return -F.binary_cross_entropy_with_logits(
-        conditionals(head, frames, features, past), frames, reduction="none"
-    ).sum(1)
+    return -frame_nll(conditionals(head, frames, features, past), frames)
 
 
 # %% [markdown]
@@ -546,6 +546,8 @@ with torch.no_grad():
 print(f"16 frames: a look for each key {loop:.0f} ms, ours {at_once:.1f} ms, the package {package:.1f} ms")
 
 # %% [markdown]
+# The first makes 16 times 88 small looks, one by one; the others some large ones. Nearly all of the difference is that.
+#
 # ## Is it a probability?
 #
 # A probability of frames must sum to 1 over *all* frames. For 88 keys nobody can add that up; for six it is 64
@@ -561,7 +563,7 @@ EVERY = torch.tensor(FRAMES).float()  # (64, 6)
 known, before = torch.randn(5), torch.tensor([1.0, 0, 1, 0, 1, 0])  # features, and C E G in the frame before
 with torch.no_grad():
     p = log_prob(tiny, EVERY, known.expand(64, -1), before.expand(64, -1)).exp().numpy()
-print(f"64 probabilities from {p.min():.1e} to {p.max():.2f}; their sum is {p.sum():.5f}")
+print(f"{len(p)} probabilities, all above 0: {(p > 0).all()}; their sum is {p.sum():.5f}")
 
 # %%
 assert abs(p.sum() - 1) < 1e-5
@@ -668,9 +670,8 @@ toy, loss = learn(torch.tensor(music).float(), nothing)
 # %% tags=["nbval-check-output"]
 drawn = toy.sample(torch.zeros(1000, 1), torch.zeros(1000, 6), generator=torch.Generator().manual_seed(0))
 is_music = (drawn[:, None] == torch.tensor(music)).all(2).any(1)
-print(
-    f"loss {loss:.2f} nats, log 2 = {math.log(2):.2f}; more than 980 of 1,000 frames are music: {is_music.sum() > 980}"
-)
+print(f"loss {loss:.2f} nats, log 2 = {math.log(2):.2f}")
+print(f"more than 980 of 1,000 frames are one of the two chords: {is_music.sum() > 980}")
 
 # %% [markdown]
 # The coins needed 4.16 nats and played 97 % mixtures. What does the head say at each look?
@@ -733,17 +734,21 @@ for kind, model in models.items():
     row = [trained[kind][which] for which in ("nll", "nll_change", "nll_onset")]
     size = sum(w.numel() for w in model.parameters())
     print(f"{'LSTM, ' + kind:<26} {row[0]:6.2f} {row[1]:7.2f} {row[2]:6.2f} {size:9,d} {seconds[kind]:8.0f}")
+gap, at_onsets = (trained["coins"][which] - trained["chords"][which] for which in ("nll", "nll_onset"))
+share = onset.float().mean().item()
+print(f"{100 * share:.0f} % of the frames have an onset; of the gap, {100 * share * at_onsets / gap:.0f} % lies there")
 
 # %%
-assert trained["chords"]["nll_onset"] < trained["coins"]["nll_onset"] - MARGIN
-assert scores[3][2] < trained["coins"]["nll_onset"], "intervals alone are better than a memory with coins"
+if CORPUS == "bach":
+    assert trained["chords"]["nll_onset"] < trained["coins"]["nll_onset"] - MARGIN
+    assert scores[3][2] < trained["coins"]["nll_onset"], "intervals alone are better than a memory with coins"
 
 # %% [markdown]
 # Compare the last two lines. They have the same memory and the same number of weights, and the coins had more steps;
 # the last column says how much time each had. What is left between them is the price of independence, as far as so
-# small a training shows it, and it is paid where something begins. Then compare the coins with the line above them: a
-# model without any memory, with a few hundred weights, which sees the lower keys, needs fewer nats at onsets than an
-# LSTM which does not.
+# small a training shows it. The line below says where it is paid: where something begins, mostly. Then compare the
+# coins with the line above them: a model without any memory, with a few hundred weights, which sees the lower keys,
+# needs fewer nats at onsets than an LSTM which does not.
 #
 # What does the head do at each look? We take the frame of a real piece in which most keys are struck. On top stand the
 # coins of the one model, below the looks of the other, which is told the true notes one after the other.
@@ -837,7 +842,8 @@ for kind, some in clips.items():
     print(f"{kind:<8}{measured[kind][0]:15.2f} {measured[kind][1]:16.2f} {measured[kind][2]:11.0f} %")
 
 # %%
-assert measured["real"][2] > measured["coins"][2] and measured["chords"][2] > NEARER * measured["coins"][2]
+if CORPUS == "bach":
+    assert measured["real"][2] > measured["coins"][2] and measured["chords"][2] > NEARER * measured["coins"][2]
 
 # %% [markdown]
 # Which of the two lines is nearer to the real one? The last column is the two chords on six keys again, on 88: what
@@ -893,7 +899,7 @@ lines = {
 print(" " * 20, *(f"{name(way):>12}" for way in ways), "  of what moves: G to A")
 for label, p in lines.items():
     share = p[ways @ PLACE]
-    print(f"{label:<20}", *(f"{value:12.3f}" for value in share), f"{share[1] / share[1:].sum():15.2f}")
+    print(f"{label:<20}", *(f"{value:12.3f}" for value in share), f"{share[1] / share[1:].sum():12.2f}")
 
 # %%
 at_one, cold, wanted, got = (p[ways @ PLACE] for p in lines.values())
@@ -906,8 +912,7 @@ assert np.abs(got - wanted).max() < 0.02 and CANDIDATES == 32
 # to; `choose` keeps to the model's tempo. Then the last: of the moves, the likeliest gets a larger share, so *what* is
 # played is colder. The aim and what is drawn differ a little: `choose` cannot see all frames of 88 keys, so it draws
 # 32 (`CANDIDATES`) and chooses among those that are alike. Where few of them are, cold is milder than it says.
-
-# %% [markdown]
+#
 # ## Where we stand
 #
 # The measure of this course, nats per frame, is that of a row of papers since 2012, on data that is used to this day:
@@ -925,9 +930,8 @@ assert np.abs(got - wanted).max() < 0.02 and CANDIDATES == 32
 # | ours: LSTM, chord head, 0.57 M weights, mean of three seeds | joint | 4.66 | 1.90 |
 # | ours: Mamba (SSD), chord head, 1.09 M weights, one seed | joint | 4.64 | 1.84 |
 #
-# Sort the table by the second column, and the rest follows. On JSB no model of coins is near 5, and no joint one above
-# 6, though years lie between them. Ours with chords trained for 6 minutes (JSB) and 10 (Nottingham) on one or two
-# cores.
+# It is the second column that sorts this table. On JSB no model of coins in it is near 5, and no joint one above 6,
+# though years lie between them. Ours with chords trained for 6 minutes (JSB) and 10 (Nottingham) on one or two cores.
 #
 # > **A caveat.** A joint model knows the lower keys of a frame when it judges a key; a model of coins does not. Both
 # > numbers are honest: each is the probability that a model gives to the whole frame, given the past, and they may be
