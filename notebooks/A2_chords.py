@@ -265,10 +265,10 @@ harsh, by_chance = (np.isin(some, [1, 2]).mean() for some in (real, shuffled))
 assert harsh < by_chance / 2 or CORPUS != "bach", "what we say about chorales"
 
 # %% [markdown]
-# What to see: in chorales neighbours avoid 1 and 2 semitones, the harsh distances, and like 3, 4, 5, 7, 9 and 12. The coins
-# know which keys this piece uses and how often, so they are not without taste; but what sounds together is left to
-# chance, and chance likes small distances. The printed lines count the harsh ones. (Pianists are
-# less shy of them: at MAESTRO's speed two notes of a scale often fall into one frame.)
+# What to see: in chorales neighbours avoid 1 and 2 semitones, the harsh distances, and like 3, 4, 5, 7, 9 and 12. The
+# coins know which keys this piece uses and how often, so they are not without taste; but what sounds together is left
+# to chance, and chance likes small distances. The printed lines count the harsh ones. (Pianists are less shy of them:
+# at MAESTRO's speed two notes of a scale often fall into one frame.)
 #
 # ### What the lower keys are worth
 #
@@ -785,11 +785,11 @@ axes[-1].set_xticks(true, [note_name(key + 21) for key in true])
 _ = axes[-1].set_xlabel("key; triangles: orange, this frame; grey, the frame before")
 
 # %% [markdown]
-# What to see: the bars are probabilities, the orange triangles what the piece plays, the grey ones what sounded before.
-# The coins bet on the grey ones. Most frames stay as they are, and no coin can know that this one does not. Look 0
-# bets on the old bass, too. (Its bars further right hold only if no key to their left comes.) But told that the bass
-# has moved, the next looks no longer expect the others to stay: their bars are on new keys, and each note that is
-# found narrows the choice. A small bar below an orange triangle is a surprise.
+# What to see: the bars are probabilities, the orange triangles what the piece plays, the grey ones what sounded
+# before. The coins bet on the grey ones. Most frames stay as they are, and no coin can know that this one does not.
+# Look 0 bets on the old bass, too. (Its bars further right hold only if no key to their left comes.) But told that
+# the bass has moved, the next looks doubt that the others stay: new keys get their share, and each note that is found
+# changes the bars above it. A small bar below an orange triangle is a surprise.
 #
 # Both go on from the same seed:
 
@@ -829,12 +829,11 @@ def chord_measures(rolls, known):
 
 # %% tags=["nbval-ignore-output"]
 known_shapes = set(shapes(train))
-begin = np.stack(
-    [some for some in (r[: SEQUENCE_LENGTH + CLIP] for r in rolls["validation"]) if len(some) == 64 + CLIP]
-)
-clips = {"real": begin[:SEEDS]}
+long_enough = [some for some in rolls["validation"] if len(some) >= SEQUENCE_LENGTH + CLIP]
+begin = np.stack([some[: SEQUENCE_LENGTH + CLIP] for some in long_enough[:SEEDS]])
+clips = {"real": begin}
 for kind, model in models.items():
-    clips[kind] = generate_music(model, begin[:SEEDS, :SEQUENCE_LENGTH], CLIP, random_seed=0)
+    clips[kind] = generate_music(model, begin[:, :SEQUENCE_LENGTH], CLIP, random_seed=0)
 measured = {}
 print("        struck together  clashes per 100  known shapes")
 for kind, some in clips.items():
@@ -846,8 +845,8 @@ if CORPUS == "bach":
     assert measured["real"][2] > measured["coins"][2] and measured["chords"][2] > NEARER * measured["coins"][2]
 
 # %% [markdown]
-# Which of the two lines is nearer to the real one? The last column is the two chords on six keys again, on 88: what
-# coins play is a mixture, and mixtures have no name.
+# Which of the two lines is nearer to the real one? The last column is the two chords on six keys again, on 88: much of what
+# coins play are mixtures that nobody wrote.
 #
 # ## What, and not when
 #
@@ -954,7 +953,7 @@ assert np.abs(got - wanted).max() < 0.02 and CANDIDATES == 32
 #
 # ## Summary
 #
-# - The best coins give each key its frequency, and play mixtures. On our six keys: 62 of 64 frames.
+# - The best coins give each key its frequency, and play mixtures. On our six keys, 62 of 64 frames are.
 # - The price of independence is the **total correlation**: what the keys cost one by one, less what they cost
 #   together. There it is 5 log 2.
 # - The chain rule spells a frame key by key, and loses nothing. In any order; ours is from low to high.
