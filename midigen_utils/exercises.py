@@ -129,6 +129,22 @@ def _higher_and_longer(first, second):
     return [(second.pitch - first.pitch).mean(), np.polyfit(first.start, second.start, 1)[0]]
 
 
+def _entropy(p):
+    p = np.ravel(p)
+    return -np.sum(p[p > 0] * np.log(p[p > 0]))
+
+
+def _total_correlation(joint):
+    axes = range(joint.ndim)
+    alone = [_entropy(joint.sum(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    return sum(alone) - _entropy(joint)
+
+
+def _costs_of_keys(joint):
+    known = [0.0, *(_entropy(joint.sum(axis=tuple(range(k, joint.ndim)))) for k in range(1, joint.ndim + 1))]
+    return np.diff(known)
+
+
 ANSWERS = {
     "01.1": lambda notes: (notes.end - notes.start).max(),
     "01.2": lambda notes: np.isin(notes.pitch % 12, [1, 3, 6, 8, 10]).mean(),
@@ -170,4 +186,9 @@ ANSWERS = {
     "A4.3": lambda notes: np.bincount(notes.velocity).max() / len(notes.velocity),
     "A4.4": _seconds,
     "A4.5": _higher_and_longer,
+    "A2.1": lambda: 4 * np.log(2),
+    "A2.2": lambda: 2 / 2**8,
+    "A2.3": lambda roll: (roll[1:] > 0).sum() + len(roll) - 1,
+    "A2.4": _total_correlation,
+    "A2.5": _costs_of_keys,
 }

@@ -522,3 +522,60 @@ assert check("A4.5", higher_and_longer, first, second) == "right"
 
 # %% [markdown]
 # **6.** Look at the reasons and remarks first: what they say about the folder usually explains the figures.
+
+# ## A2 Chords
+#
+# **1.** C is always down and costs nothing. E, G, F and A are fair coins.
+
+# %%
+nats_of_coins = 4 * np.log(2)
+
+assert check("A2.1", nats_of_coins) == "right"
+
+# %% [markdown]
+# **2.** Eight fair coins make 256 frames, all equally likely; two of them are chords.
+
+# %%
+no_mixture = 2 / 2**8
+
+assert check("A2.2", no_mixture) == "right"
+
+# %% [markdown]
+# **3.** One look for each note, and one more for each frame.
+
+# %%
+all_looks = (roll[1:] > 0).sum() + len(roll[1:])
+
+assert check("A2.3", all_looks, roll) == "right"
+
+# %% [markdown]
+# **4.** Each key by itself: sum over the other two axes. Then all together.
+
+
+# %%
+def entropy(p):
+    """Nats of an array of probabilities that sum to 1, none of them 0."""
+    return -(p * np.log(p)).sum()
+
+
+joint = np.random.default_rng(0).dirichlet(np.ones(8)).reshape(2, 2, 2)
+alone = [entropy(joint.sum(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+gap = sum(alone) - entropy(joint)
+
+assert check("A2.4", gap, joint) == "right"
+
+# %% [markdown]
+# **5.** What the first two keys cost together, less what the first costs, is what the second costs once the first is
+# known; and so on. The last key gains most: it knows two others.
+
+# %%
+first, two, three = entropy(joint.sum(axis=(1, 2))), entropy(joint.sum(axis=2)), entropy(joint)
+costs = np.array([first, two - first, three - two])
+
+assert check("A2.5", costs, joint) == "right"
+assert np.isclose(sum(alone) - costs.sum(), gap)
+
+# %% [markdown]
+# **6.** Watch the onset frames, and give both runs the same number of steps. Turned round, the melody is decided first
+# and the bass must fit. Relative pitch should help most where the training pieces are few; with transposed training
+# pieces (`fit(..., transpose=5)`) it should help less.
