@@ -837,8 +837,9 @@ for name, music in players.items():
 # coins strike several keys at once by accident: the right number, the wrong keys.)
 #
 # Each answer was as good as it can be; what is missing is that they belong together. The chord head decides one key
-# after the other, `p(key | lower keys)` (`midigen_utils/chords.py`; appendix A2 will build it by hand). The pretrained
-# model at the top of this notebook has it. Here is the same network with the same seed, but with 88 coins:
+# after the other, `p(key | lower keys)` (`midigen_utils/chords.py`; appendix [A2](A2_chords.ipynb) builds it by
+# hand). The pretrained model at the top of this notebook has it. Here is the same network with the same seed, but
+# with 88 coins:
 
 # %% tags=["nbval-ignore-output"]
 coins = generate_music(pretrained, seed, SECONDS * 16, head="keys", random_seed=0)

@@ -518,7 +518,7 @@ for form in (scan, scan_loop, selective_scan, scan_by_doubling):
 # through main memory, and a CPU has no thousand cores to do it at once. `benchmarks/README.md` has careful
 # measurements, on one thread of a CPU: there the package's scan takes between a third and a ninth of the time of a
 # parallel scan by Blelloch (`mambapy`), depending on how memory is allocated for the latter. On a GPU it is said to be
-# the other way round; that we have not measured. An appendix, A1, will tell the whole story.
+# the other way round; that we have not measured. The appendix [A1](A1_parallel_scan.ipynb) tells the whole story.
 #
 # ## The block
 #

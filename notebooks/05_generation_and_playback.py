@@ -209,9 +209,9 @@ assert np.array_equal(mine, theirs[len(seed) :] > 0)
 # Each key has a coin of its own. Suppose that a C is as likely next as the B beside it, one *or* the other: two coins
 # sometimes give both, and sometimes neither. A chord is one decision. So the pretrained models carry a second head
 # that spells the row from the lowest key up: having found one note, it looks again before it goes on to the next. The
-# file `midigen_utils/chords.py` holds it, and the appendix A2 will build it by hand. Here we listen to the same
-# model, first with 88 coins, then chord by chord, as `free` above was drawn already (`head="chords"`, for this model
-# the default).
+# file `midigen_utils/chords.py` holds it, and the appendix [A2](A2_chords.ipynb) builds it by hand. Here we listen to
+# the same model, first with 88 coins, then chord by chord, as `free` above was drawn already (`head="chords"`, for
+# this model the default).
 
 # %% tags=["nbval-ignore-output"]
 coins = generate_music(mamba, seed, CLIP, TEMPERATURE, head="keys", random_seed=1)
@@ -986,8 +986,9 @@ check("05.5", cut, row)
 # ## Next
 #
 # You have seen the whole road, from a file to new music. [A6_solutions](A6_solutions.ipynb) has the exercises, solved.
-# Side roads are being written: the parallel scan (A1), the chord head by hand (A2), long contexts and several
-# processors (A3), a model of your own music (A4), and measuring music, seriously (A5).
+# Side roads: the parallel scan ([A1](A1_parallel_scan.ipynb)), the chord head by hand ([A2](A2_chords.ipynb)), long
+# contexts and several processors ([A3](A3_scaling.ipynb)), a model of your own music
+# ([A4](A4_your_own_music.ipynb)), and measuring music, seriously ([A5](A5_judging_music.ipynb)).
 #
 # ## References
 #
