@@ -14,7 +14,7 @@ _HOME = {
     "download": "download_maestro",
     "piano_roll": "midi_to_piano_roll piano_roll_to_midi notes_to_roll roll_to_notes",
     "cache": "load_piano_rolls",
-    "dataset": "SequenceDataset Batches",
+    "dataset": "SequenceDataset Batches PieceBatches",
     "chords": "ChordHead",
     "velocity": "VelocityHead",
     "lstm": "MusicLSTM",

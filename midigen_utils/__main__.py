@@ -1,6 +1,7 @@
 """`python -m midigen_utils <verb>`: everything that make does, on any system."""
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -45,19 +46,20 @@ def data(options):
 
 
 def train(options):
-    """Train a model; keep the best epoch in `<output>/best_model.pt`."""
-    from . import checkpoints, training
+    """Train a model; keep the best epoch in `<output>/best_model.pt`. With `torchrun -m` in several processes."""
+    from . import checkpoints, parallel, training
     from .metrics import fit_baselines
 
-    midi_config = _midi_config(options)
-    rolls, _ = _load(options, midi_config)
+    device, midi_config = parallel.join(options.device), _midi_config(options)
+    with parallel.first_on_each_machine():
+        rolls, _ = _load(options, midi_config)
+    folder = options.output or config.MIDI_DATA
     config.seed_everything(options.seed)
     if options.start:
         model = checkpoints.load_model(options.start)
     else:
         new = checkpoints.MODELS[MODEL_NAMES[options.model]]
         model = new(head=options.head, velocity=midi_config["velocity_bins"])
-    device = config.pick_device(options.device)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{type(model).__name__}, head {model.config['head']}, {parameters:,} parameters, on {device.type}")
     print(f"{len(rolls['train'])} training pieces")
@@ -73,16 +75,19 @@ def train(options):
         sequence_length=options.sequence_length,
         stride=options.stride,
         transpose=options.transpose,
+        carry_state=options.carry_state,
+        accumulate=options.accumulate,
         seed=options.seed,
         patience=options.patience,
-        resume=options.resume,
-        folder=options.output,
+        resume=options.resume or (parallel.restarted() and parallel.from_first((folder / "last_model.pt").is_file)),
+        folder=folder,
         device=device,
         midi_config=midi_config,
         extras={"corpus": options.corpus, "all_instruments": options.all_instruments},
     )
+    parallel.leave()
     if options.epochs > 0:
-        print(f"best model: {(options.output or config.MIDI_DATA) / 'best_model.pt'}")
+        print(f"best model: {folder / 'best_model.pt'}")
 
 
 def generate(options):
@@ -267,7 +272,7 @@ def _load(options, midi_config):
 
     corpus = load_corpus(options.corpus, options.all_instruments)
     rolls, corpus = load_piano_rolls(corpus, midi_config, limit=options.limit)
-    for path, reason in corpus.skipped:
+    for path, reason in corpus.skipped if os.environ.get("RANK", "0") == "0" else ():
         print(f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", file=sys.stderr)
     return rolls, corpus
 
@@ -310,11 +315,13 @@ def _parser():
     sub.add_argument("--head", choices=("keys", "chords"), default="keys", help="what a frame is (default keys)")
     sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
     number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
-    number(sub, "batch-size", int, BATCH_SIZE, "windows of a step")
+    number(sub, "batch-size", int, BATCH_SIZE, "windows of a step, of all processes together")
     number(sub, "learning-rate", float, LEARNING_RATE, "of AdamW")
     number(sub, "sequence-length", int, SEQUENCE_LENGTH, "frames of a window")
     number(sub, "stride", int, STRIDE, "frames between windows")
     number(sub, "transpose", int, 0, "move windows by up to so many semitones, at random")
+    number(sub, "accumulate", int, 1, "compute each batch in so many parts, for less memory")
+    sub.add_argument("--carry-state", action="store_true", help="go along whole pieces, the state carried")
     number(sub, "seed", int, 0, "of all random numbers")
     sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
     sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")

@@ -1,5 +1,6 @@
 """Checkpoints: a trained model on disk, and back."""
 
+import os
 import pickle
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from . import config
 from .lstm import MusicLSTM
 from .mamba import MusicMamba
+from .parallel import processes
 
 MODELS = {"MusicMamba": MusicMamba, "MusicLSTM": MusicLSTM}
 
@@ -129,6 +131,58 @@ def export_model(path, output):
     with config.written_whole(output) as temporary:
         torch.save({name: state[name] for name in (*kept, *about) if name in state}, temporary)
     return Path(output).stat().st_size
+
+
+def restore_run(model, optimizer, scaler, state, settings):
+    """Put a model, an optimiser, a scaler and the random numbers back to where a checkpoint of `fit` left them.
+
+    Raises:
+        ValueError: the checkpoint is of another model, of other settings, or of no run of `fit`.
+    """
+    if state.get("model") != type(model).__name__ or state.get("model_config") != model.config:
+        raise ValueError(
+            f"cannot resume: the checkpoint is of {state.get('model')}{state.get('model_config')}, "
+            f"the model is {type(model).__name__}{model.config}"
+        )
+    if "settings" not in state:
+        raise ValueError("cannot resume: the checkpoint holds a model, but not where its training stopped")
+    other = [
+        f"{name} was {old}, now {settings[name]}" for name, old in state["settings"].items() if old != settings[name]
+    ]
+    if other:
+        raise ValueError(f"cannot resume with other settings or data ({'; '.join(other)}): use those of before")
+    model.load_state_dict(state["model_state_dict"])
+    optimizer.load_state_dict(state["optimizer_state_dict"])
+    scaler.load_state_dict(state["scaler_state_dict"])
+    torch.set_rng_state(state["rng_state"])
+    if torch.cuda.is_available() and state["cuda_rng_state"]:
+        states = state["cuda_rng_state"]  # of the first process, whose GPU is the first; all draw what it draws
+        torch.cuda.set_rng_state_all(states if processes() == 1 else states[:1] * torch.cuda.device_count())
+    if torch.backends.mps.is_available() and state.get("mps_rng_state") is not None:
+        torch.mps.set_rng_state(state["mps_rng_state"])
+
+
+def keep_earlier_run(folder):
+    """A new run does not destroy an old one: its files get another name (those of the run before it are replaced)."""
+    for name in ("best_model.pt", "last_model.pt", "history.csv"):
+        if (folder / name).is_file():
+            os.replace(folder / name, folder / f"earlier_{name}")
+
+
+def run_state(scaler, history, step, total, carried, settings, midi_config):
+    """What a resumed run needs beside the weights: random numbers, place in the epoch, carried states."""
+    return {
+        "history": history,
+        "step": step,
+        "total": total,
+        "carried": carried,
+        "settings": settings,
+        "midi_config": dict(midi_config),
+        "scaler_state_dict": scaler.state_dict(),
+        "rng_state": torch.get_rng_state(),
+        "cuda_rng_state": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps_rng_state": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+    }
 
 
 def _version():

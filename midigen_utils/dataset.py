@@ -63,9 +63,7 @@ class SequenceDataset(torch.utils.data.Dataset):
         rows = self.frames.as_strided((len(self.frames) - T + 1, T * P), (P, 1))
         window = rows.index_select(0, starts).view(-1, T, P)
         if semitones is not None:
-            key = torch.arange(P, device=window.device) - semitones[:, None]  # (B, P): where each key comes from
-            inside = (key >= 0) & (key < P)
-            window = window.gather(2, key.clamp(0, P - 1)[:, None].expand(-1, T, -1)).mul_(inside[:, None])
+            window = _transposed(window, semitones)
         if velocities:
             return window
         # Straight into floats: a tensor of booleans between them costs as much as the gather.
@@ -87,8 +85,10 @@ class Batches:
         device: where the frames lie and batches are made, default CPU.
         transpose: semitones, default 0. Each window is moved by its own whole number of them, drawn evenly
             from `-transpose` to `transpose` and anew in each epoch. Notes that leave the keyboard are left out.
-
         velocities: whether batches hold velocity bins; default which keys are down.
+
+    Attributes:
+        windows, predicted: windows of an epoch, and frames that are predicted in them.
 
     Raises:
         ValueError: no window at all, or a `transpose` below 0 or as wide as the keyboard.
@@ -99,8 +99,7 @@ class Batches:
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; use 1 or more windows")
-        if not 0 <= transpose < dataset.frames.shape[1]:
-            raise ValueError(f"transpose is {transpose}; use semitones, 0 to {dataset.frames.shape[1] - 1}")
+        _check_transpose(transpose, dataset.frames)
         if len(dataset) == 0:
             raise ValueError(
                 f"no piece is longer than {dataset.sequence_length} frames, so there is no window to train on; "
@@ -109,6 +108,7 @@ class Batches:
         dataset.frames, dataset.starts = dataset.frames.to(device), dataset.starts.to(device)
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.transpose, self.velocities = transpose, velocities
+        self.windows, self.predicted = len(dataset), len(dataset) * dataset.sequence_length
 
     def __len__(self):
         return -(-len(self.dataset) // self.batch_size)
@@ -136,6 +136,107 @@ class Batches:
         for i in range(first, len(starts)):
             window = self.dataset.windows(starts[i], semitones[i], self.velocities)
             yield window[:, :-1], window[:, 1:]
+
+
+class PieceBatches:
+    """Batches that run along pieces, so that a model's state can be carried from each to the next.
+
+    Row b of a batch goes on where row b of the batch before stopped. When its piece is over, silence fills up the row
+    (`valid` is `False` there), and in the next batch another piece begins in it (`begins`). An epoch reads every piece
+    once, from its first frame to its last. Which pieces share a row depends on their lengths only, so that all rows
+    are about equally long; their order and transposition depend on seed and epoch. So a run that is resumed in the
+    middle sees the batches that it would have seen.
+
+    Notebook: A3_scaling
+
+    Args:
+        rolls: `RollSplit`, or a list of `(T, P)` arrays of values in [0, 1].
+        sequence_length: frames T of a window, default 64.
+        batch_size: rows, default 64; fewer if there are fewer pieces.
+        seed: int.
+        device: where the frames lie and batches are made, default CPU.
+        transpose: semitones, default 0. As in `Batches`, but each piece is moved as a whole.
+
+    Attributes:
+        windows, predicted: windows of an epoch, and frames that are predicted in them.
+
+    Raises:
+        ValueError: no piece of two frames, a size below 1, or a `transpose` that `Batches` would refuse.
+    """
+
+    def __init__(
+        self, rolls, sequence_length=SEQUENCE_LENGTH, batch_size=BATCH_SIZE, seed=0, device="cpu", transpose=0
+    ):
+        frames, self.starts, self.lengths = all_frames(rolls)
+        if sequence_length < 1 or batch_size < 1:
+            raise ValueError("sequence_length and batch_size are 1 or more")
+        _check_transpose(transpose, frames)
+        self.frames, self.sequence_length = frames.to(device), sequence_length
+        self.seed, self.transpose = seed, transpose
+        self.counts = -(-(self.lengths - 1).clip(0) // sequence_length)  # windows of each piece
+        pieces = [i for i in np.argsort(-self.counts, kind="stable").tolist() if self.counts[i]]
+        if not pieces:
+            raise ValueError("no piece has two frames, so there is nothing to predict; use longer pieces")
+        self.rows = [[] for _ in range(min(batch_size, len(pieces)))]
+        lengths = np.zeros(len(self.rows), dtype=np.int64)
+        for piece in pieces:  # the longest first, each into the shortest row
+            row = int(lengths.argmin())
+            self.rows[row].append(piece)
+            lengths[row] += self.counts[piece]
+        self._steps = int(lengths.max())
+        self.windows, self.predicted = int(self.counts.sum()), int((self.lengths - 1).clip(0).sum())
+
+    def __len__(self):
+        return self._steps
+
+    def epoch(self, epoch, first=0):
+        """Yield the batches of an epoch.
+
+        Args:
+            epoch: int, 0 or above.
+            first: number of the batch to begin with.
+
+        Yields:
+            `(x, y, valid, begins)`: velocity bins, `(B, T, P)` uint8 each; `(B, T)` bool, which frames of `y` are
+            frames of the piece; `(B,)` bool, where the first frame of `x` is the first of a piece.
+        """
+        T, device = self.sequence_length, self.frames.device
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        start, end, semitones = torch.zeros(3, len(self.rows), len(self), dtype=torch.int64)
+        begins = torch.zeros(len(self.rows), len(self), dtype=torch.bool)
+        for b, pieces in enumerate(self.rows):
+            at = 0
+            for i in torch.randperm(len(pieces), generator=generator).tolist():
+                piece, count = pieces[i], int(self.counts[pieces[i]])
+                start[b, at : at + count] = int(self.starts[piece]) + T * torch.arange(count)
+                end[b, at : at + count] = int(self.starts[piece] + self.lengths[piece])
+                semitones[b, at : at + count] = torch.randint(
+                    -self.transpose, self.transpose + 1, (1,), generator=generator
+                )
+                begins[b, at] = True
+                at += count
+        start, end, semitones, begins = (table.to(device) for table in (start, end, semitones, begins))
+        for i in range(first, len(self)):
+            at = start[:, i, None] + torch.arange(T + 1, device=device)  # (B, T + 1)
+            inside = at < end[:, i, None]
+            window = self.frames[at.clamp(max=len(self.frames) - 1)] * inside[:, :, None]  # (B, T + 1, P)
+            if self.transpose:
+                window = _transposed(window, semitones[:, i])
+            x, y = window[:, :-1], window[:, 1:]
+            yield x, y, inside[:, 1:], begins[:, i]
+
+
+def _transposed(window, semitones):
+    """`(B, T, P)` moved up by `(B,)` semitones each; what leaves the keyboard is left out."""
+    _, T, P = window.shape
+    key = torch.arange(P, device=window.device) - semitones[:, None]  # (B, P): where each key comes from
+    inside = (key >= 0) & (key < P)
+    return window.gather(2, key.clamp(0, P - 1)[:, None].expand(-1, T, -1)).mul_(inside[:, None])
+
+
+def _check_transpose(transpose, frames):
+    if not 0 <= transpose < frames.shape[1]:
+        raise ValueError(f"transpose is {transpose}; use semitones, 0 to {frames.shape[1] - 1}")
 
 
 def all_frames(rolls):

@@ -7,6 +7,8 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .dataset import all_frames
+from .parallel import total
+from .velocity import loudness
 
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
 
@@ -67,6 +69,72 @@ def predict(model, x, y, hidden=None):
     return Prediction(model.output(features.detach()), -chords.log_prob(y, features, x), features, hidden)
 
 
+class TrainingLoss(nn.Module):
+    """What training makes smaller, as a module: nats of the next frames, and of the velocities of their notes.
+
+    Both are sums over frames, not means: the sums of the parts of a batch add up to that of the batch.
+
+    Notebook: A3_scaling
+
+    Args:
+        model: as for `predict`.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x_bins, y_bins, valid, begins=None, state=None):
+        """Read windows.
+
+        Args:
+            x_bins: velocity bins of frames, `(B, T, P)`.
+            y_bins: those of the frame after each, `(B, T, P)`; 0 where `valid` is `False`.
+            valid: `(B, T)` bool, which frames of `y_bins` count.
+            begins: `(B,)` bool, the rows in which a piece begins; default: the state is not carried.
+            state: what the windows before left, as returned; default a fresh start.
+
+        Returns:
+            loss: nats per key, summed over the frames that count; a scalar.
+            nll: nats of the frames alone, summed over those that count; a scalar without a gradient.
+            state: what to carry on; `None` without `begins`.
+        """
+        hidden = heard = None
+        if state is not None:
+            hidden, heard = carry(state[0], begins), state[1].masked_fill(begins[:, None], 0)
+        x, y = (x_bins > 0).float(), (y_bins > 0).float()
+        logits, nll, features, hidden = predict(self.model, x, y, hidden)
+        loss = (frame_nll(logits, y) * valid).sum()
+        if getattr(self.model, "chords", None) is not None:
+            loss = loss + (nll * valid).sum()
+        if getattr(self.model, "velocity", None) is not None:
+            loss = loss + self.model.velocity.loss(features, x_bins, y_bins, heard) * valid.numel()
+        if begins is not None:
+            heard = torch.cat([loudness(x_bins, heard)[:, -1:], x_bins[:, -1].long()], dim=1)  # (B, 1 + P)
+            state = carry(hidden, torch.zeros_like(begins)), heard
+        return loss / x.shape[-1], (nll.detach() * valid).sum(), state
+
+
+def carry(hidden, begins):
+    """The state of a model to go on from in training: without its gradient, and fresh where a piece begins.
+
+    Notebook: A3_scaling
+
+    Args:
+        hidden: of `MusicLSTM`, two tensors `(layers, B, hidden_size)`; else for each layer tensors `(B, ...)`.
+        begins: `(B,)` bool.
+
+    Returns:
+        The same with new tensors.
+    """
+    if torch.is_tensor(hidden[0]):
+        return tuple(part.detach().masked_fill(begins[:, None], 0) for part in hidden)
+    return tuple(
+        tuple(part.detach().masked_fill(begins.view(-1, *[1] * (part.ndim - 1)), 0) for part in layer)
+        for layer in hidden
+    )
+
+
 class FrameScores:
     """Sums up predictions and tells how good they were. Padding never counts.
 
@@ -99,6 +167,10 @@ class FrameScores:
         level = torch.bucketize(logits.sigmoid(), THRESHOLDS.to(logits.device))  # how many thresholds lie below
         cells = torch.bincount((level + self.hits.shape[1] * y.long()).flatten(), minlength=self.hits.numel())
         self.hits += cells.view(2, -1).cpu()
+
+    def share(self):
+        """Add up the counts of all processes, so that each has those of the whole."""
+        self.nll, self.count, self.hits = total(self.nll), total(self.count), total(self.hits)
 
     def best_threshold(self):
         """The probability above which calling a key "down" gives the highest F1, 0.01..0.99."""

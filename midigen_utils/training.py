@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 import signal
 import threading
 import time
@@ -13,12 +12,12 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import config
-from .checkpoints import load_checkpoint, save_checkpoint
+from . import config, parallel
+from .checkpoints import keep_earlier_run, load_checkpoint, restore_run, run_state, save_checkpoint
 from .config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SEQUENCE_LENGTH, STRIDE
-from .dataset import Batches, SequenceDataset
+from .dataset import Batches, PieceBatches, SequenceDataset
 from .heads import use_head
-from .metrics import FrameScores, predict
+from .metrics import FrameScores, TrainingLoss, predict
 
 WEIGHT_DECAY = 0.01
 
@@ -34,6 +33,8 @@ def fit(
     batch_size=BATCH_SIZE,
     learning_rate=LEARNING_RATE,
     transpose=0,
+    carry_state=False,
+    accumulate=1,
     seed=0,
     patience=None,
     resume=False,
@@ -50,7 +51,10 @@ def fit(
     earlier run there are kept as `earlier_best_model.pt` and so on. When it ends, the model
     holds the weights of the last epoch; `load_model` gives the best.
 
-    Notebook: 03_lstm_baseline
+    Where `torchrun` has started several processes (see `parallel.join`) every one of them calls it. Each computes
+    its share of every batch, and all get the weights that one process would get. The first one writes and prints.
+
+    Notebook: 03_lstm_baseline, A3_scaling
 
     Args:
         model: `MusicMamba` or `MusicLSTM`; it is moved to the device.
@@ -59,9 +63,13 @@ def fit(
         head: `"keys"`, 88 independent keys, or `"chords"`, whole frames (`ChordHead`); default what the model has.
             A model that has another one is given a new one.
         sequence_length, stride: frames of the training windows, default 64 and 16.
-        batch_size: windows of a step, default 64.
+        batch_size: windows of a step, those of all processes together, default 64.
         learning_rate: of AdamW at its highest, default 1e-3; see `learning_rate_at`.
         transpose: move each window by up to so many semitones up or down, at random; default 0.
+        carry_state: go along whole pieces (`PieceBatches`; `stride` then means nothing). The state after a window is
+            where the next one begins, so the model hears all of the piece before, at the memory of one window.
+        accumulate: compute each batch in so many parts, one after another, default 1. The same weights, for less
+            memory and a little more time.
         seed: of the order of the windows and of torch's random numbers.
         patience: stop after so many epochs without a better validation loss; `None` never does.
         resume: go on from `last_model.pt` with the same settings and data: gives exactly the run that was not
@@ -71,7 +79,7 @@ def fit(
         device: `torch.device`, default `pick_device()`.
         midi_config: the `MIDI_CONFIG` of the rolls, kept in the checkpoint.
         extras: dict of plain values (text, numbers, lists) to keep in the checkpoints, such as the corpus.
-        on_epoch: called with the history after each epoch, to draw it, say.
+        on_epoch: called with the history after each epoch (in the first process), to draw it, say.
 
     Returns:
         The history, a list of one dict an epoch: `epoch`, `train_loss`, `val_loss` (nats per frame), `seconds`.
@@ -84,90 +92,118 @@ def fit(
     for split in ("train", "validation"):
         if len(rolls[split]) == 0:
             raise ValueError(f"the {split} split has no piece; training needs one in train and one in validation")
-    head = use_head(model, head)
+    if accumulate < 1:
+        raise ValueError(f"accumulate is {accumulate}; use 1 part or more")
+    use_head(model, head)
     folder = Path(folder) if folder else config.MIDI_DATA
     device = torch.device(device) if device else config.pick_device()
     model.to(device)
-    dataset = SequenceDataset(rolls["train"], sequence_length, stride)
-    velocity = getattr(model, "velocity", None)
-    batches = Batches(dataset, batch_size, seed=seed, device=device, transpose=transpose, velocities=True)
+    if carry_state:
+        batches = PieceBatches(rolls["train"], sequence_length, batch_size, seed, device, transpose)
+    else:
+        dataset = SequenceDataset(rolls["train"], sequence_length, stride)
+        batches = Batches(dataset, batch_size, seed=seed, device=device, transpose=transpose, velocities=True)
     optimizer = make_optimizer(model, learning_rate)
-    loss_function = nn.BCEWithLogitsLoss()
+    loss_function = parallel.averaging(TrainingLoss(model))
     scaler = torch.amp.GradScaler(device.type, enabled=config.autocast(device).fast_dtype == torch.float16)
-    history, epoch, step, total = [], 0, 0, 0.0
+    history, epoch, step, total, states = [], 0, 0, 0.0, [None] * accumulate
     settings = {
         "seed": seed,
         "batch_size": batch_size,
         "sequence_length": sequence_length,
         "stride": stride,
         "transpose": transpose,
-        "windows": len(dataset),
+        "carry_state": carry_state,
+        "windows": batches.windows,
     }
     if resume:
-        state = load_checkpoint(folder / "last_model.pt")
-        _restore(model, optimizer, scaler, state, settings)
+        state = parallel.from_first(lambda: load_checkpoint(folder / "last_model.pt"))
+        restore_run(model, optimizer, scaler, state, settings)
         history, epoch, step, total = state["history"], state["epoch"] + 1, state["step"], state["total"]
+        if state.get("carried"):
+            states = _of_this_process(state["carried"], accumulate, device)
     else:
         config.seed_everything(seed)
-        _keep_earlier_run(folder)
+        if parallel.rank() == 0:
+            keep_earlier_run(folder)
 
-    def save(name, epoch, step=0, total=0.0):
-        state = {**(extras or {}), **_run_state(scaler, history, step, total, settings, midi_config)}
-        val_loss = history[-1]["val_loss"] if history else math.inf
-        save_checkpoint(folder / name, model, optimizer, epoch, val_loss, **state)
+    def save(name, epoch, step=0, total=0.0, states=()):
+        carried = parallel.gathered([_moved(state, "cpu") for state in states])
+        if parallel.rank() == 0:
+            state = {**(extras or {}), **run_state(scaler, history, step, total, carried, settings, midi_config)}
+            val_loss = history[-1]["val_loss"] if history else math.inf
+            save_checkpoint(folder / name, model, optimizer, epoch, val_loss, **state)
 
     with _ctrl_c_between_steps() as pressed:
         while epoch < epochs and not _out_of_patience(history, patience):
-            started = time.perf_counter()
+            started, seen = time.perf_counter(), 0
             model.train()
-            progress = tqdm(
-                batches.epoch(epoch, first=step), f"epoch {epoch + 1}/{epochs}", len(batches), initial=step, leave=False
-            )
-            for x_bins, y_bins in progress:  # (B, T, P) each
-                x, y = (x_bins > 0).float(), (y_bins > 0).float()
-                with config.autocast(device):
-                    logits, nll, features, _ = predict(model, x, y)
-                    loss = loss_function(logits, y)
-                    if head == "chords":
-                        loss = loss + nll.mean() / x.shape[-1]
-                    if velocity:
-                        loss = loss + velocity.loss(features, x_bins, y_bins) / x.shape[-1]
-                if not torch.isfinite(loss):
-                    raise RuntimeError(_not_a_number(epoch, step, learning_rate))
+            bar = dict(desc=f"epoch {epoch + 1}/{epochs}", leave=False, disable=parallel.rank() > 0)
+            progress = tqdm(batches.epoch(epoch, first=step), total=len(batches), initial=step, **bar)
+            for batch in progress:
+                if not carry_state:
+                    batch = *batch, torch.ones(batch[0].shape[:2], dtype=torch.bool, device=device)  # all frames count
+                    states = [None] * accumulate
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate_at(epoch * len(batches) + step, epochs * len(batches), learning_rate)
                 optimizer.zero_grad()
-                scaler.scale(loss).backward()
+                nats, frames = 0.0, batch[2].sum()
+                for i, part in enumerate(parallel.share(batch, accumulate)):
+                    with config.autocast(device), parallel.averaging_now(loss_function, i == accumulate - 1):
+                        loss, nll, states[i] = loss_function(*part, state=states[i])
+                    if not torch.isfinite(loss):
+                        raise RuntimeError(_not_a_number(epoch, step, learning_rate))
+                    # The sum over this part's frames becomes its share of the mean over the batch.
+                    scaler.scale(loss / frames * parallel.processes()).backward()
+                    nats += nll.item()
                 scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
                 scaler.step(optimizer)
                 scaler.update()
-                total += nll.mean().item() * len(x)
-                step += 1
-                progress.set_postfix(nats_per_frame=f"{nll.mean().item():.3f}")
-                if pressed:
+                nats, stop = parallel.total([nats, len(pressed)]).tolist()
+                total, step, seen = total + nats, step + 1, seen + frames.item()
+                progress.set_postfix(nats_per_frame=f"{nats / frames.item():.3f}")
+                if stop:
                     progress.close()
-                    save("last_model.pt", epoch - 1, step, total)
+                    save("last_model.pt", epoch - 1, step, total, states if carry_state else ())
                     _stop(f"in epoch {epoch + 1}, step {step}")
-            val_loss = evaluate(model, rolls["validation"], device)["nll"]
+            speed = seen / (time.perf_counter() - started)
+            val_loss = evaluate(model, rolls["validation"], device, shared=True)["nll"]
             if not math.isfinite(val_loss):
                 raise RuntimeError(_not_a_number(epoch, step, learning_rate))
-            seconds, train_loss = time.perf_counter() - started, total / len(dataset)
+            seconds, train_loss = time.perf_counter() - started, total / batches.predicted
             history.append(dict(epoch=epoch, train_loss=train_loss, val_loss=val_loss, seconds=round(seconds, 2)))
-            tqdm.write(
-                f"epoch {epoch + 1:3d}  train {train_loss:.3f}  validation {val_loss:.3f} nats per frame"
-                f"  {seconds:.0f} s"
-            )
             if val_loss == min(row["val_loss"] for row in history):
                 save("best_model.pt", epoch)
             save("last_model.pt", epoch)
-            _write_history(folder / "history.csv", history)
-            if on_epoch:
-                on_epoch(history)
-            epoch, step, total = epoch + 1, 0, 0.0
-            if pressed:
+            if parallel.rank() == 0:
+                tqdm.write(
+                    f"epoch {epoch + 1:3d}  train {train_loss:.3f}  validation {val_loss:.3f} nats per frame"
+                    f"  {seconds:.0f} s, {speed:,.0f} frames/s"
+                )
+                _write_history(folder / "history.csv", history)
+                if on_epoch:
+                    on_epoch(history)
+            epoch, step, total, states = epoch + 1, 0, 0.0, [None] * accumulate
+            if parallel.total([len(pressed)]).item():
                 _stop(f"after epoch {epoch}")
     return history
+
+
+def _moved(state, device):
+    """A state, whatever its tuples, on a device."""
+    return state.to(device) if torch.is_tensor(state) else tuple(_moved(part, device) for part in state)
+
+
+def _of_this_process(carried, accumulate, device):
+    """The states of this process's parts of the batches, from those of all."""
+    if len(carried) != parallel.processes() * accumulate:
+        raise ValueError(
+            f"cannot resume: the batches were cut into {len(carried)} parts, now {parallel.processes() * accumulate}; "
+            "in the middle of an epoch with carried states processes x accumulate must be as before"
+        )
+    first = parallel.rank() * accumulate
+    return [_moved(state, device) for state in carried[first : first + accumulate]]
 
 
 def _stop(where):
@@ -242,7 +278,7 @@ def make_optimizer(model, learning_rate=LEARNING_RATE):
 
 
 @torch.no_grad()
-def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256):
+def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256, shared=False):
     """Score a model's predictions of frames 2..T of every piece, each piece read from its start.
 
     Notebook: 03_lstm_baseline
@@ -254,6 +290,8 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
         threshold: see `FrameScores.result`.
         batch_size: pieces side by side, default 32.
         chunk: frames at a time, the state carried from one to the next, default 256. Neither changes the scores.
+        shared: each of the processes of `torchrun` scores some of the pieces, and all get the scores of the whole.
+            Every one of them must call it. Default: this process scores all pieces.
 
     Returns:
         Dict of `FrameScores.result`: `nll` in nats per frame and so on.
@@ -266,6 +304,8 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
     model.to(device).eval()
     lengths = rolls.lengths if hasattr(rolls, "lengths") else [len(roll) for roll in rolls]
     order = [i for i in sorted(range(len(lengths)), key=lambda i: lengths[i]) if lengths[i] > 1]
+    if shared:
+        order = order[parallel.rank() :: parallel.processes()]
     for first in range(0, len(order), batch_size):  # of similar lengths, so there is little padding
         group = [torch.from_numpy(rolls[i] > 0) for i in order[first : first + batch_size]]
         frames = nn.utils.rnn.pad_sequence(group, batch_first=True)  # (B, T, P) bool
@@ -278,54 +318,11 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
             logits, nll, _, hidden = predict(model, x, y, hidden)
             scores.add(logits, x, y, valid.to(device), nll)
     model.train(was_training)
+    if shared:
+        scores.share()
     if scores.count[0] == 0:
         raise ValueError("nothing to evaluate: no piece has two frames")
     return scores.result(threshold)
-
-
-def _restore(model, optimizer, scaler, state, settings):
-    if state.get("model") != type(model).__name__ or state.get("model_config") != model.config:
-        raise ValueError(
-            f"cannot resume: the checkpoint is of {state.get('model')}{state.get('model_config')}, "
-            f"the model is {type(model).__name__}{model.config}"
-        )
-    if "settings" not in state:
-        raise ValueError("cannot resume: the checkpoint holds a model, but not where its training stopped")
-    other = [
-        f"{name} was {old}, now {settings[name]}" for name, old in state["settings"].items() if old != settings[name]
-    ]
-    if other:
-        raise ValueError(f"cannot resume with other settings or data ({'; '.join(other)}): use those of before")
-    model.load_state_dict(state["model_state_dict"])
-    optimizer.load_state_dict(state["optimizer_state_dict"])
-    scaler.load_state_dict(state["scaler_state_dict"])
-    torch.set_rng_state(state["rng_state"])
-    if torch.cuda.is_available() and state["cuda_rng_state"]:
-        torch.cuda.set_rng_state_all(state["cuda_rng_state"])
-    if torch.backends.mps.is_available() and state.get("mps_rng_state") is not None:
-        torch.mps.set_rng_state(state["mps_rng_state"])
-
-
-def _keep_earlier_run(folder):
-    """A new run does not destroy an old one: its files get another name (those of the run before it are replaced)."""
-    for name in ("best_model.pt", "last_model.pt", "history.csv"):
-        if (folder / name).is_file():
-            os.replace(folder / name, folder / f"earlier_{name}")
-
-
-def _run_state(scaler, history, step, total, settings, midi_config):
-    """What a resumed run needs beside the weights: random numbers and place in the epoch."""
-    return {
-        "history": history,
-        "step": step,
-        "total": total,
-        "settings": settings,
-        "midi_config": dict(midi_config),
-        "scaler_state_dict": scaler.state_dict(),
-        "rng_state": torch.get_rng_state(),
-        "cuda_rng_state": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "mps_rng_state": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
-    }
 
 
 def _out_of_patience(history, patience):

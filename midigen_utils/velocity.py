@@ -53,19 +53,20 @@ class VelocityHead(nn.Module):
         *where, key = struck.nonzero(as_tuple=True)
         return self.output(F.silu(self.norm(frame[tuple(where)] + self.from_key(key))))
 
-    def loss(self, features, past, frames):
+    def loss(self, features, past, frames, before=None):
         """Cross-entropy of the velocities of all onsets in some windows.
 
         Args:
             features: `(B, T, D)`.
             past: velocity bins of the frames that gave them, `(B, T, P)`.
             frames: velocity bins of the frames after those, `(B, T, P)`.
+            before: what was heard before the first of them, see `loudness`.
 
         Returns:
             nats of the velocities, summed over the onsets and divided by the number of frames; a scalar tensor.
         """
         struck = (past == 0) & (frames > 0)
-        logits = self(features, past, loudness(past), struck)
+        logits = self(features, past, loudness(past, before), struck)
         target = frames[struck].long() - 1
         return F.cross_entropy(logits.float(), target, reduction="sum") / frames[..., 0].numel()
 

@@ -103,9 +103,9 @@ def test_ctrl_c_during_the_validation_saves_the_epoch_before_it_stops(toy_rolls,
     quick(whole, toy_rolls, tmp_path / "whole", epochs=2)
     real = training.evaluate
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         signal.raise_signal(signal.SIGINT)
-        return real(*arguments)
+        return real(*arguments, **options)
 
     resumed = MusicLSTM(hidden_size=8)
     resumed.load_state_dict(start)

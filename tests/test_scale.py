@@ -1,0 +1,375 @@
+"""Training in several processes, in parts and along whole pieces gives what plain training gives."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+
+from midigen_utils import __main__, checkpoints, parallel
+from midigen_utils.checkpoints import load_checkpoint
+from midigen_utils.dataset import PieceBatches
+from midigen_utils.lstm import MusicLSTM
+from midigen_utils.mamba import MusicMamba
+from midigen_utils.metrics import FrameScores, TrainingLoss
+from midigen_utils.training import evaluate, fit
+
+ROOT = Path(__file__).parent.parent
+HEADS = {"head": "chords", "velocity": 32}
+MODELS = {
+    "LSTM": lambda: MusicLSTM(hidden_size=24, **HEADS),
+    "Mamba": lambda: MusicMamba(d_model=32, n_layers=2, **HEADS),
+    "Mamba-2": lambda: MusicMamba(d_model=32, n_layers=1, ssm="ssd", **HEADS),
+    "keys alone": lambda: MusicLSTM(hidden_size=24),
+}
+CASES = {  # model and settings of a run; batches do not divide evenly, rows hold several pieces
+    "chords": ("Mamba", {"batch_size": 7}),
+    "keys alone": ("keys alone", {"batch_size": 9}),
+    "in parts": ("LSTM", {"batch_size": 6, "accumulate": 2}),
+    "carried": ("Mamba", {"batch_size": 3, "carry_state": True, "sequence_length": 32, "transpose": 2}),
+    "carried, in parts": ("LSTM", {"batch_size": 4, "carry_state": True, "sequence_length": 32, "accumulate": 2}),
+}
+
+
+def some_rolls():
+    """Pieces of several lengths, with chords, held notes and rests, softer and louder; 10 windows to train on."""
+    generator = np.random.default_rng(3)
+    pieces = []
+    for length in (150, 81, 113, 97, 130, 66):
+        chords = (generator.random((-(-length // 4), 88)) < 0.03) * generator.integers(1, 33, (1, 88)) / 32
+        pieces.append(np.repeat(chords, 4, axis=0)[:length].astype(np.float32))
+    return {"train": pieces[:4], "validation": pieces[4:] + pieces[:1]}
+
+
+def new(name, seed=0):
+    torch.manual_seed(seed)
+    return MODELS[name]()
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def train(model, folder, **options):
+    # Adam divides gradients by their size: where one is all rounding, a step is, too. So steps are small here.
+    return fit(model, some_rolls(), 2, folder=folder, learning_rate=3e-4, device="cpu", stride=24, **options)
+
+
+def interrupt(monkeypatch_target, step):
+    """Ctrl-C in a step of training: returns what undoes it."""
+    real, steps = torch.nn.utils.clip_grad_norm_, []
+
+    def interrupted(*arguments):
+        steps.append(1)
+        if len(steps) == step:
+            signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch_target.clip_grad_norm_ = interrupted
+    return real
+
+
+def one_of_two(rank, folder):
+    """All runs of `CASES`, and an interrupted one, in one of two processes."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    results = {}
+    for name, (model, options) in CASES.items():
+        model = new(model, seed=rank)  # the first process's weights are the ones that count
+        history = train(model, folder / f"{name} {rank}", **options)
+        results[name] = weights(model), [row["val_loss"] for row in history], [row["train_loss"] for row in history]
+    model, options = CASES["carried"]
+    if rank == 1:  # in one process only
+        real = interrupt(torch.nn.utils, 5)
+    with pytest.raises(KeyboardInterrupt):
+        train(new(model), folder / f"interrupted {rank}", **options)
+    if rank == 1:
+        torch.nn.utils.clip_grad_norm_ = real
+    dist.barrier()
+    results["stopped at"] = load_checkpoint(folder / "interrupted 0" / "last_model.pt")["step"]
+    dist.barrier()
+    resumed = new(model, seed=5)
+    train(resumed, folder / f"interrupted {rank}", resume=True, **options)
+    results["resumed"] = weights(resumed)
+    rolls = some_rolls()["validation"]
+    results["scores"] = evaluate(new("Mamba"), rolls, shared=True)
+    results["lists"] = parallel.gathered([rank, "a"]), parallel.from_first(lambda: rank), parallel.total([rank, 1.0])
+    torch.save(results, folder / f"results {rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """What two processes that trained together ended with: the folder, and the results of each."""
+    folder = tmp_path_factory.mktemp("two")
+    torch.multiprocessing.spawn(one_of_two, (folder,), nprocs=2)
+    return folder, [torch.load(folder / f"results {rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_process_and_two_train_the_same_model(case, two_processes, tmp_path):
+    _, (first, second) = two_processes
+    name, options = CASES[case]
+    model = new(name)
+    history = train(model, tmp_path, **options)
+    assert torch.equal(first[case][0], second[case][0])
+    assert torch.allclose(weights(model), first[case][0], rtol=0, atol=1e-6)
+    assert first[case][1] == second[case][1] == pytest.approx([row["val_loss"] for row in history], rel=1e-6)
+    assert first[case][2] == second[case][2] == pytest.approx([row["train_loss"] for row in history], rel=1e-6)
+
+
+def test_only_the_first_process_writes(two_processes):
+    folder, _ = two_processes
+    for case in CASES:
+        assert {path.name for path in (folder / f"{case} 0").iterdir()} == {
+            "best_model.pt",
+            "last_model.pt",
+            "history.csv",
+        }
+        assert not (folder / f"{case} 1").exists()
+
+
+def test_ctrl_c_in_one_of_two_processes_stops_both_in_the_same_step_and_resumes_exactly(two_processes):
+    _, (first, second) = two_processes
+    assert first["stopped at"] == second["stopped at"] == 5
+    assert torch.equal(first["resumed"], first["carried"][0]) and torch.equal(first["resumed"], second["resumed"])
+
+
+def test_processes_score_shares_of_the_pieces_and_all_get_the_scores_of_the_whole(two_processes):
+    _, (first, second) = two_processes
+    alone = evaluate(new("Mamba"), some_rolls()["validation"])
+    assert first["scores"] == second["scores"] == pytest.approx(alone, rel=1e-6)
+    assert first["scores"]["frames"] == alone["frames"]
+
+
+def test_what_processes_tell_each_other(two_processes):
+    for results in two_processes[1]:
+        lists, made, sums = results["lists"]
+        assert lists == [0, "a", 1, "a"] and made == 0 and sums.tolist() == [1.0, 2.0]
+    assert parallel.gathered([1]) == [1] and parallel.from_first(lambda: 2) == 2 and parallel.processes() == 1
+
+
+@pytest.mark.parametrize("name", ["LSTM", "Mamba", "keys alone"])
+@pytest.mark.parametrize("parts", [3, 7])
+def test_a_batch_in_parts_gives_the_same_weights(name, parts, tmp_path):
+    whole, in_parts = new(name), new(name)
+    train(whole, tmp_path / "whole", batch_size=6)
+    train(in_parts, tmp_path / "parts", batch_size=6, accumulate=parts)  # 6 windows do not divide by 7, nor does 1 by 3
+    assert torch.allclose(weights(whole), weights(in_parts), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="accumulate is 0"):
+        train(in_parts, tmp_path, accumulate=0)
+
+
+def test_shares_are_equal_and_rows_of_zeros_fill_up():
+    x, count = torch.arange(1, 11).view(5, 2), torch.ones(5, dtype=torch.bool)
+    parts = parallel.share([x, count], 3)
+    assert [part[0].shape for part in parts] == [(2, 2)] * 3
+    assert torch.equal(torch.cat([part[0] for part in parts]), torch.cat([x, torch.zeros(1, 2, dtype=torch.long)]))
+    assert torch.cat([part[1] for part in parts]).tolist() == [True] * 5 + [False]
+
+
+def summed(loss_function, batches, state_is_carried=True):
+    """Losses of an epoch, summed: `(loss, nll, frames)`."""
+    state, sums = None, torch.zeros(3, dtype=torch.float64)
+    for x, y, valid, begins in batches:
+        begins = begins if state_is_carried else torch.zeros_like(begins)
+        loss, nll, state = loss_function(x, y, valid, begins, state)
+        sums += torch.tensor([loss, nll, valid.sum()], dtype=torch.float64)
+    return sums
+
+
+def piece_by_piece(loss_function, rolls):
+    """The same, each piece read at once."""
+    sums = torch.zeros(3, dtype=torch.float64)
+    for roll in rolls:
+        bins = torch.from_numpy(np.rint(roll * 32).astype(np.uint8)).unsqueeze(0)
+        valid = torch.ones(1, len(roll) - 1, dtype=torch.bool)
+        loss, nll, _ = loss_function(bins[:, :-1], bins[:, 1:], valid)
+        sums += torch.tensor([loss, nll, valid.sum()], dtype=torch.float64)
+    return sums
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("rows", "length"), [(1, 64), (3, 17)])
+@torch.no_grad()
+def test_the_loss_along_pieces_is_that_of_reading_each_at_once(name, rows, length):
+    loss_function, rolls = TrainingLoss(new(name).eval()), some_rolls()["train"]
+    sums = summed(loss_function, PieceBatches(rolls, length, rows).epoch(0))
+    expected = piece_by_piece(loss_function, rolls)
+    assert sums[2] == expected[2] == sum(len(roll) - 1 for roll in rolls)
+    assert sums.tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+    never_reset = summed(loss_function, PieceBatches(rolls, length, rows).epoch(0), state_is_carried=False)
+    assert never_reset.tolist() != pytest.approx(expected.tolist(), rel=1e-6)
+
+
+def test_a_carried_state_has_no_gradient_and_is_zero_where_a_piece_begins():
+    rolls = some_rolls()["train"]
+    for name in MODELS:
+        loss_function = TrainingLoss(new(name))
+        x, y, valid, begins = next(PieceBatches(rolls, 20, 3).epoch(0))
+        _, _, state = loss_function(x, y, valid, begins)
+        hidden, heard = state
+        parts = hidden if torch.is_tensor(hidden[0]) else [part for layer in hidden for part in layer]
+        assert not any(part.requires_grad for part in (*parts, heard))
+        middle = torch.tensor([False, True, False])
+        fresh = loss_function(x, y, valid, middle, state)[2]
+        at_once = loss_function(x[1:2], y[1:2], valid[1:2], middle[1:2], None)[2]
+        for part, expected in zip(flat(fresh), flat(at_once)):
+            row = part[:, 1:2] if name in ("LSTM", "keys alone") and part.ndim == 3 else part[1:2]
+            assert torch.allclose(row, expected, atol=1e-6)
+
+
+def flat(state):
+    return [state] if torch.is_tensor(state) else [part for some in state for part in flat(some)]
+
+
+def test_an_epoch_along_pieces_reads_every_piece_once_from_its_first_frame_to_its_last():
+    rolls = some_rolls()["train"] + [
+        np.ones((1, 88), np.float32),
+        np.ones((2, 88), np.float32),
+    ]  # the first has no pair
+    batches = PieceBatches(rolls, 16, 2, seed=1)
+    rows = [[], []]  # pieces, as lists of frames
+    for x, y, valid, begins in batches.epoch(0):
+        assert x.dtype == torch.uint8 and not y[~valid].any()
+        for row in range(2):
+            if begins[row]:
+                rows[row].append([x[row, 0]])
+            if valid[row].any():
+                assert torch.equal(x[row, 0], rows[row][-1][-1])
+                rows[row][-1].extend(y[row][valid[row]])
+    read = sorted((torch.stack(piece) for row in rows for piece in row), key=len)
+    expected = sorted((torch.from_numpy(np.rint(r * 32).astype(np.uint8)) for r in rolls if len(r) > 1), key=len)
+    assert len(read) == len(expected) and all(torch.equal(a, b) for a, b in zip(read, expected))
+    assert batches.predicted == sum(len(roll) - 1 for roll in rolls)
+    assert batches.windows == sum(-(-(len(roll) - 1) // 16) for roll in rolls)
+    assert len(batches) <= -(-batches.windows // 2) + 1  # the rows are about equally long
+
+
+def test_an_epoch_along_pieces_depends_on_seed_and_epoch_and_can_begin_in_the_middle():
+    batches = PieceBatches(some_rolls()["train"] * 3, 16, 2, seed=1, transpose=3)
+    whole, rest, other = (list(batches.epoch(*which)) for which in ((3,), (3, 4), (2,)))
+    assert len(rest) == len(whole) - 4 and len(whole) == len(other) == len(batches)
+    assert all(torch.equal(a, b) for some, same in zip(whole[4:], rest) for a, b in zip(some, same))
+    assert not all(torch.equal(a[0], b[0]) for a, b in zip(whole, other))
+
+
+def test_a_piece_is_transposed_as_a_whole():
+    scale = np.zeros((100, 88), np.float32)
+    scale[np.arange(100), 30 + np.arange(100) % 20] = 1
+    drawn = set()
+    for epoch in range(12):
+        keys = [x[0].argmax(1) for x, _, _, _ in PieceBatches([scale], 25, 1, transpose=4).epoch(epoch)]
+        moved = set((torch.cat(keys)[:99] - (30 + torch.arange(99) % 20)).tolist())
+        assert len(moved) == 1
+        drawn |= moved
+    assert len(drawn) > 2 and min(drawn) >= -4 and max(drawn) <= 4
+
+
+def test_batches_along_pieces_refuse_what_cannot_be():
+    with pytest.raises(ValueError, match="no piece has two frames"):
+        PieceBatches([np.zeros((1, 88), np.float32)])
+    with pytest.raises(ValueError, match="1 or more"):
+        PieceBatches(some_rolls()["train"], 0)
+    with pytest.raises(ValueError, match="transpose is 88"):
+        PieceBatches(some_rolls()["train"], transpose=88)
+
+
+def test_carried_training_resumes_exactly_in_the_middle_of_an_epoch(tmp_path, monkeypatch):
+    name, options = CASES["carried, in parts"]
+    whole, resumed = new(name), new(name)
+    expected = train(whole, tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", torch.nn.utils.clip_grad_norm_)  # is put back
+        interrupt(torch.nn.utils, 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(resumed, tmp_path / "parts", **options)
+    assert load_checkpoint(tmp_path / "parts" / "last_model.pt")["step"] == 3
+    with pytest.raises(ValueError, match="2 parts, now 4"):
+        train(resumed, tmp_path / "parts", resume=True, **{**options, "accumulate": 4})
+    with pytest.raises(ValueError, match="carry_state was True"):
+        train(resumed, tmp_path / "parts", resume=True, **{**options, "carry_state": False})
+    history = train(resumed, tmp_path / "parts", resume=True, **options)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [row["train_loss"] for row in history] == pytest.approx([row["train_loss"] for row in expected])
+
+
+def test_scores_alone_need_no_other_process():
+    scores = FrameScores()
+    scores.add(torch.zeros(1, 3, 88), torch.zeros(1, 3, 88), torch.ones(1, 3, 88))
+    before = scores.result()
+    scores.share()
+    assert scores.result() == before
+
+
+WORKER = """
+import os, signal, sys
+from pathlib import Path
+
+import torch
+from midigen_utils import __main__, checkpoints, config
+from midigen_utils.lstm import MusicLSTM
+
+torch.set_num_threads(1)
+config.MIDI_DATA = Path(sys.argv[1])
+checkpoints.MODELS["MusicLSTM"] = lambda **options: MusicLSTM(hidden_size=16, **options)
+real, steps = torch.nn.utils.clip_grad_norm_, []
+
+
+def killed(*arguments):
+    steps.append(1)
+    if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and len(steps) == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments)
+
+
+torch.nn.utils.clip_grad_norm_ = killed
+sys.exit(__main__.main(sys.argv[2:]))
+"""
+
+
+def options_of_a_run(tunes, output):
+    arguments = ["train", "--corpus", tunes, "--model", "lstm", "--epochs", "3", "--batch-size", "16"]
+    arguments += ["--learning-rate", "3e-4", "--device", "cpu", "--output", output]
+    return [str(argument) for argument in arguments]
+
+
+def torchrun(tmp_path, tunes, **variables):
+    """The command line through torchrun, in two processes of which one is killed on the way: the finished process."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    worker = [tmp_path / "worker.py", tmp_path / "midi_data", *options_of_a_run(tunes, tmp_path / "killed")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
+    command = [sys.executable, *launcher, "--monitor-interval", "0.1", *worker]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_a_killed_worker_is_started_again_and_ends_with_the_weights_of_a_run_that_nothing_disturbed(
+    tunes, tmp_path, midi_data, monkeypatch
+):
+    monkeypatch.setitem(checkpoints.MODELS, "MusicLSTM", lambda **options: MusicLSTM(hidden_size=16, **options))
+    assert __main__.main(options_of_a_run(tunes, tmp_path / "alone")) == 0
+    several = torchrun(tmp_path, tunes, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
+    assert several.returncode == 0, several.stderr
+    assert "exitcode: -9" in several.stderr  # it was killed
+    epochs = re.findall(r"^epoch +(\d)  train .* frames/s$", several.stdout, re.M)
+    assert epochs == ["1", "2", "3"]  # printed by one process, none of them twice
+    assert several.stdout.count("training pieces") == 2  # in each of its lives
+    first, second = (checkpoints.load_checkpoint(tmp_path / name / "last_model.pt") for name in ("alone", "killed"))
+    assert first["epoch"] == second["epoch"] == 2
+    for name, value in first["model_state_dict"].items():
+        assert torch.allclose(value, second["model_state_dict"][name], rtol=0, atol=1e-6), name
+
+
+def test_restarts_that_torch_would_lead_to_lost_processes_are_refused(monkeypatch):
+    for name, value in (("RUN_ID", "none"), ("MAX_RESTARTS", "1"), ("USE_AGENT_STORE", "True")):
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    with pytest.raises(ValueError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
+        parallel.join("cpu")
