@@ -220,20 +220,10 @@ def stats(options):
 
 def render(options):
     """Run the scripts of the notebooks and write the notebooks with their outputs."""
-    import time
+    from .rendering import render_notebooks
 
-    from .rendering import notebooks_folder
-    from .rendering import render as execute
-
-    scripts = sorted(notebooks_folder().glob("[0-9A][0-9]_*.py"))
-    unknown = set(options.names) - {script.stem for script in scripts}
-    if unknown:
-        raise ValueError(f"no notebook {', '.join(sorted(unknown))}; there are {', '.join(s.stem for s in scripts)}")
-    for script in scripts:
-        if script.stem in (options.names or [script.stem]):
-            start = time.perf_counter()
-            size = execute(script).stat().st_size
-            print(f"{script.stem}: {time.perf_counter() - start:.0f} s, {size / 1e3:.0f} KB", flush=True)
+    for name, seconds, size in render_notebooks(options.names):
+        print(f"{name}: {seconds:.0f} s, {size / 1e3:.0f} KB", flush=True)
 
 
 def html(options):

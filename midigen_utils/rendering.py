@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 
 import jupytext
 import nbformat
@@ -56,6 +57,29 @@ def render(script):
     with config.written_whole(path) as temporary:
         nbformat.write(notebook, temporary)
     return path
+
+
+def render_notebooks(names=()):
+    """Render notebooks of the course, in their order.
+
+    Args:
+        names: such as `["02_piano_roll"]`; none means all.
+
+    Yields:
+        `(name, seconds, bytes)` of each, when it is written.
+
+    Raises:
+        ValueError: there is no notebook of a name.
+    """
+    scripts = sorted(notebooks_folder().glob("[0-9A][0-9]_*.py"))
+    unknown = set(names) - {script.stem for script in scripts}
+    if unknown:
+        raise ValueError(f"no notebook {', '.join(sorted(unknown))}; there are {', '.join(s.stem for s in scripts)}")
+    for script in scripts:
+        if script.stem in (names or [script.stem]):
+            start = time.perf_counter()
+            size = render(script).stat().st_size
+            yield script.stem, time.perf_counter() - start, size
 
 
 def _is_progress_bar(output):
