@@ -88,14 +88,14 @@ def _spread_of_loudness(roll):
     return roll[(roll > 0) & ~(before > 0)].std()
 
 
-def _fewest_guesses(luck, skill):
+def _enough_guesses(luck, skill):
     def at_least(right, n, p):
         return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))
 
     def power(n):
         return at_least(next(right for right in range(n + 2) if at_least(right, n, luck) < 0.05), n, skill)
 
-    return next(n for n in range(1, 200) if power(n) >= 0.8)
+    return max(n for n in range(1, 200) if power(n) < 0.8) + 1
 
 
 def _f1_of_copying(roll):
@@ -180,7 +180,7 @@ ANSWERS = {
     "A5.2": lambda: 200 / (1 + 4 * 0.5),
     "A5.3": lambda: 1 - (1 - sum(comb(12, k) for k in (10, 11, 12)) / 2**12) ** 30,
     "A5.4": _spread_of_loudness,
-    "A5.5": lambda: _fewest_guesses(1 / 3, 0.6),
+    "A5.5": lambda: _enough_guesses(1 / 3, 0.6),
     "A4.1": lambda: 0.9**30,
     "A4.2": lambda: -(-40 * ((60 * 16 - 64 - 1) // 64 + 1) // 8),
     "A4.3": lambda notes: np.bincount(notes.velocity).max() / len(notes.velocity),

@@ -103,12 +103,12 @@ for model in (MusicLSTM(), MusicMamba()):
 #
 # ### 90 minutes
 #
-# Run 01, 02, 03 and 05 before class and leave them open. Nobody types; everybody guesses before a cell is shown.
+# Run 01, 02, 03 and 05 before class and leave them open. Only you type; everybody guesses before a cell is shown.
 #
 # | minutes | what |
 # |---|---|
 # | 0 to 10 | the three players above. What is wrong with the first? What would you ask of a good one? |
-# | 10 to 25 | 01 to "Events, not sound": a file is a list of keys, times and forces. Everybody edits one number and listens |
+# | 10 to 25 | 01 to "Events, not sound": a file is a list of keys, times and forces. The class names a number for `PIECE` in Settings; run the first cells again and listen |
 # | 25 to 45 | 02: "A real piece", then "Windows": music as a table, and the question "which row comes next?" |
 # | 45 to 65 | 03 from "The next frame as 88 questions" to the baselines: who is the opponent? Then "Let it play" |
 # | 65 to 80 | 05: temperature. Vote before each player: bolder or tamer? |
@@ -137,7 +137,8 @@ for model in (MusicLSTM(), MusicMamba()):
 # ### Before the first lesson
 #
 # - What your students must know: for 01 and 02 loops, functions and a little numpy; for 03 also what a class is; for 04
-#   also the exponential function, and patience. The reading times above are a programmer's; others take twice as long.
+#   also the exponential function, and patience; for A4 what 02 needs; for A5 some statistics, or the shorter way that
+#   its top describes. The reading times above are a programmer's; others take twice as long.
 # - The evening before: `make demo` on the room's machines (it needs the internet once, for the packages), then once
 #   with the network cable out. One copy of MAESTRO serves a whole class: put `maestro-v3.0.0/` into a shared folder and
 #   set `MIDIGEN_DATA` to the folder that holds it. Headphones!

@@ -64,7 +64,9 @@ STRIDE, BATCH_SIZE = 64, 8
 GENTLE, FRESH = 5e-4, 2e-3  # learning rates at their highest: for a model that knows something, and for a new one
 
 plt.rcParams["figure.dpi"] = 80
-workshop = tempfile.TemporaryDirectory(prefix="midigen-")  # all that is made here, but the model at the end
+workshop = tempfile.TemporaryDirectory(
+    prefix="midigen-"
+)  # all that is made here, but the model and the music at the end
 example = Path(workshop.name) / "my_music"
 bach = load_corpus("bach")
 
@@ -83,7 +85,7 @@ player(music, title="A pianist goes on", composer=f"after 4 s of {bach.pieces[0]
 # ## A folder
 #
 # Folders found in the wild are untidy. Ours is made to be: one in eleven of the chorales, and nine files that are odd
-# in some way. Most of these we write by hand, byte by byte. Notebook 01 read a MIDI file; writing one is the same in
+# in some way. Four of these we write by hand, byte by byte. Notebook 01 read a MIDI file; writing one is the same in
 # the other direction: a header, and events, each with its waiting time in ticks. (The time is cut into pieces of 7
 # bits. The eighth bit of a byte says whether another piece follows; adding 128 sets it.)
 
@@ -149,7 +151,8 @@ _ = (odd / "three tempos.mid").write_bytes(midi_file(tempos + steps))
 #
 # `load_corpus` takes the path of a folder as it takes `"bach"`. It reads every `.mid` and `.midi` file below it, in
 # capitals or not, and `load_piano_rolls` draws the tables. A file that cannot be used does not end the work. It is
-# left out, and the corpus remembers which and why.
+# left out, and the corpus remembers which and why. Of each file the first 60 s are taken, no more. (If your pieces are
+# longer and you want all of them, see `--whole-pieces` below.)
 
 # %% tags=["nbval-ignore-output"]
 folder = Path(FOLDER).expanduser() if FOLDER else example
@@ -170,7 +173,8 @@ for path, reason in corpus.skipped[:10]:
 
 # %% [markdown]
 # Read the reasons, all of them, before anything else. A damaged file can be fetched again. "No piano notes; it has
-# program 40" is no damage: that file needs a decision, which comes below.
+# drums" is no damage: there is nothing for a piano in it. A file of violins alone would say "program 40", and you could
+# decide to take it; that decision comes below.
 #
 # Of the usable files we want some numbers each. They are all known from notebook 01: minutes, notes, lowest and
 # highest key, how many different velocities, with how much pedal, and, from the roll, how much silence and how many
@@ -418,12 +422,13 @@ for path in (original, odd / "Chorale (1).MID", odd / "saved again.mid", odd / "
 # %% [markdown]
 # The copy with another name is found: same notes, same number, same split. The two others are not. Saved by another
 # program, the notes moved by less than a millisecond, from one division into ticks to another; that is enough for
-# another number. And in another key nothing agrees. Both have escaped into validation and test. (We chose this chorale
+# another number. And transposed, nothing agrees. Both have escaped into validation and test. (We chose this chorale
 # because its copies do. Chance would leave two of three copies where they belong: quiz, question 2.)
 #
 # What would stay the same? Sing a melody higher: the *steps* from note to note do not change. So we take the top of
-# each onset (notebook 01: notes within 0.05 s are one onset), the steps between the tops, and cut them into **words**
-# of eight steps, as one would compare two texts by the phrases that they share.
+# each onset (notebook 01: notes within 0.05 s are one onset), the steps between the tops (a tone
+# repeated is no step), and call every run of eight steps a **word**, as one would compare two texts by the phrases that
+# they share.
 
 
 # %%
@@ -455,9 +460,10 @@ _ = ax.axvline(0.5, color=ORANGE, linestyle="--")
 
 # %% [markdown]
 # What to see: nearly all pairs have nothing in common, and the copies, saved again or higher, everything: between them
-# there is a wide empty space, so the limit (dashed, 0.5) needs no fine tuning. Low down, but not at 0, are pieces that
-# share a tune: bwv4.8 and bwv158.4 are two settings of one hymn, "Christ lag in Todesbanden". Our top lines
-# do not see all such pairs, because when the melody holds a note the top of the next onset belongs to another voice.
+# there is a wide empty space, so the limit (dashed, 0.5) needs no fine tuning. Low down, but not at 0, are pairs to
+# listen to: bwv4.8 and bwv158.4 are two settings of one hymn, "Christ lag in Todesbanden"; bwv188.6 and bwv84.5 are two
+# hymns, which share a stretch of scale by chance. Our top lines do not see all such pairs, because when the melody
+# holds a note the top of the next onset belongs to another voice.
 #
 # Words also find what no hash can: the same piece, *played* twice. Among 13 files of MAESTRO that we put into `FOLDER`
 # for a trial were two pianists with one prelude (BWV 889): they shared 85 % of their words, all other pairs 1 % or
@@ -511,7 +517,7 @@ assert not cleaned.skipped
 
 # %% [markdown]
 # Few pieces in validation make a rough ruler. With fewer than ten, do not believe small differences; with none,
-# training cannot begin. Three different pieces are the least.
+# training cannot begin. Three different pieces are the least: one for each split.
 #
 # ## How much music is enough?
 #
@@ -654,7 +660,10 @@ player(after, title="After", composer="taught by this folder", seed_frames=len(s
 # %% tags=["nbval-ignore-output"]
 known = set().union(*(interval_words(read_notes(p.path, sustain=False)) for p in train.pieces))
 with tempfile.TemporaryDirectory() as place:
-    for title, roll in (("the model, after", after[len(seed) :]), (f"real: {piece.title}", real[: len(after)])):
+    for title, roll in (
+        ("the model, after", after[len(seed) :]),
+        (f"real: {piece.title}", real[len(seed) : len(after)]),
+    ):
         piano_roll_to_midi(roll, MIDI_CONFIG, Path(place) / "some.mid", velocity_threshold=0)
         some = interval_words(read_notes(Path(place) / "some.mid"))
         print(f"{title}: {len(some & known)} of {len(some)} words are known")
@@ -668,13 +677,15 @@ with tempfile.TemporaryDirectory() as place:
 
 # %% tags=["nbval-ignore-output"]
 size = export_model(Path(workshop.name) / "all" / "best_model.pt", MIDI_DATA / "my_model.pt")
-print(f"midi_data/my_model.pt, {size / 1e6:.1f} MB: load_model('midi_data/my_model.pt')")
+print(f"midi_data/my_model.pt, {size / 1e6:.1f} MB: load_model(MIDI_DATA / 'my_model.pt')")
 
 # %% [markdown]
 # ## The same from a terminal
 #
-# Training that takes an hour is better run from a terminal than from a notebook. These lines do what we did; put your
-# folder for `FOLDER`, and for `OPTIONS`: `--learning-rate 5e-4 --batch-size 8 --stride 64 --epochs 8 --patience 2`.
+# Training that takes an hour is better run from a terminal than from a notebook. These lines do the same kind of
+# training, for longer. For `FOLDER` put your **clean** folder, the one with the list, or the copies are back in two
+# splits; for `OPTIONS`: `--learning-rate 5e-4 --batch-size 8 --stride 64 --epochs 8 --patience 2` (8 epochs at most;
+# after two without progress it ends). Run them in the folder that holds `midi_data`.
 #
 # ```
 # python -m midigen_utils data --corpus FOLDER
@@ -683,11 +694,12 @@ print(f"midi_data/my_model.pt, {size / 1e6:.1f} MB: load_model('midi_data/my_mod
 # python -m midigen_utils generate --checkpoint midi_data/mine/best_model.pt --temperature 0.9 --name first
 # ```
 #
-# `--start` takes the model, its heads and its weights from a checkpoint; without it, a new model. `--all-instruments`,
-# `--whole-pieces` (not only the first 60 s of each) and `--transpose 5` (each window in another key each time; then you
-# need not collect keys) go with `train`. The checkpoint remembers its corpus: `evaluate` scores on it, and `generate`
-# takes its seeds from there. (It remembers the path as you wrote it. `data` ends with exit code 1 if a file was left
-# out, and names it, so that a script can notice.) Here are two of the lines, run on few pieces:
+# `--start` takes the model, its heads and its weights from a checkpoint; without it, a new model.
+# `--all-instruments`, `--whole-pieces` (not only the first 60 s of each) and `--transpose 5` (each window moved by
+# another number of semitones each time; then you need not collect transposed copies) go with `train`. The checkpoint
+# remembers its corpus: `evaluate` scores on it, and `generate` takes its seeds from there. (It remembers the path as
+# you wrote it. `data` ends with exit code 1 if a file was left out, and names it, so that a script can notice.) Here
+# are two of the lines, run on few pieces:
 
 
 # %%
@@ -745,18 +757,19 @@ print(said)
 #   editor, and fetch it again.
 # - **Music too fast or too slow.** The file's tempo is wrong. Compare its notes a second with other files, and listen;
 #   set the tempo in a notation program and export again.
-# - **"The validation split is empty".** Fewer than three different pieces. Get more, or write a list as above.
+# - **"The validation split is empty".** One different piece only. With two, training runs, but `test` is empty, and
+#   `generate` finds no seed there. Get three or more, or write a list as above.
 # - **Most pieces in one split.** Small numbers: chance. Write a list, and count minutes, not pieces.
 # - **Validation suspiciously good.** Copies in two splits: interval words, one split for each family.
 # - **Training better every epoch, validation worse.** Too little music for so many steps, as in the quarter above:
-#   fewer epochs (`--patience 2`), other keys (`--transpose 5`), more music.
+#   fewer epochs (`--patience 2`), transposed copies (`--transpose 5`), more music.
 # - **It plays silence.** Silent beginnings in the folder, a silent seed, or a low temperature with `head="keys"`: look
 #   at *silent*, take another seed, temperature 1.
 # - **It holds a key for ever.** Endless notes, or a pedal that never comes up: look at the longest note and the share
 #   of the pedal, leave those files out.
 # - **All equally loud.** So is the folder (look at *velocities*), or the model has no velocity head.
 #
-# Two of these, provoked. A folder without any MIDI file, and one with two pieces:
+# A folder without any MIDI file, provoked, and what two pieces give:
 
 # %% tags=["nbval-check-output"]
 with tempfile.TemporaryDirectory() as place:
@@ -888,9 +901,9 @@ seconds = ...
 check("A4.4", seconds, ticks, begins, bpm)
 
 # %% [markdown]
-# **5 (medium).** Two files, the same notes in the same order, one in another key and another tempo. By how many
-# semitones is the second one higher, and how many times as long does it take? Answer with two numbers. (Somebody has
-# played it: the times differ a little, so one pair of notes is not enough to tell.)
+# **5 (medium).** Two files, the same notes in the same order, one transposed and in another tempo. By how many
+# semitones is the second one higher, and how many times as long does it take? Answer with two numbers. (The
+# times are rounded, so they do not agree to the last digit.)
 
 # %%
 rng = np.random.default_rng(0)
