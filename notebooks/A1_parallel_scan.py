@@ -112,6 +112,7 @@ teaser = milliseconds(package, 8, 32)
 fig, ax = plt.subplots(figsize=(8, 2.2), layout="constrained")
 bars = ax.barh(list(teaser), [times[0] for times in teaser.values()], color=[GREY, ORANGE, GREEN, "tab:purple"])
 ax.bar_label(bars, fmt="%.1f", padding=3)
+ax.margins(x=0.1)
 ax.invert_yaxis()
 _ = ax.set(xlabel="milliseconds, forward and backward (fastest round)")
 
@@ -920,10 +921,11 @@ for ax, title in ((left, "measured: cpu"), (right, "model of a GPU, not measured
 _ = left.legend(frameon=False)
 
 # %% [markdown]
-# What to see: left, does a longer chunk pay? With many pieces each doubling of the chunk is another round over half a
-# megabyte per frame. Right, the same counts with other prices: the left end is dear because of the launches, the
-# right end because of the bytes, and the best chunk lies between or at the end. The algorithm is the same; the prices
-# decide.
+# What to see: left, does a longer chunk pay? Every doubling of it is another round over all numbers. (A chunk of 1 is
+# the loop again, with a backward written by hand: compare it with the plain loop in the table.) Right the same counts
+# at other prices. One piece: a few frames more cost more launches than they save, but all frames at once are best.
+# Many pieces: the bytes again. A chunk in the middle is nowhere the best here. What makes chunks worth while is to do
+# something *else* inside them: a loop that stays in the cache (`selective_scan`), or matrix products (SSD).
 #
 # ### What the authors of Mamba do
 #
