@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A1 · The parallel scan: one line, seven ways
 #
-# The heart of Mamba is one line in a loop, `h = a * h + b`. Notebook 04 called it slow on a GPU and fast on a CPU, and
-# promised the whole story. Here it is. You
+# The heart of Mamba is one line in a loop, `h = a * h + b`. Notebook 04 called it slow on a GPU and fast on a CPU,
+# and promised the whole story. Here it is. You
 #
 # - add up numbers in a loop, in log₂ L rounds (doubling), and in two sweeps (Blelloch), and count the work of each,
 # - find that a leaky bucket is a kind of addition, so that all of this works for it, forwards and backwards,
@@ -47,6 +47,7 @@ SHAPES = scaled(full=[(32, 64), (1, 256)], fast=[(2, 32), (1, 48)])  # (pieces, 
 BATCHES = scaled(full=[1, 2, 4, 8, 16, 32], fast=[1, 2])  # pieces side by side, for one of the figures
 CHUNKS = scaled(full=[1, 4, 16, 64, 256], fast=[1, 16])  # frames in a chunk, for another
 ROUNDS = scaled(full=5, fast=1)  # of every timing, after one to warm up
+CLOCK = time.perf_counter if os.name == "nt" else time.process_time  # Windows counts processor time too coarsely
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]  # where to time
 LAUNCH = 3.8e-6  # seconds from one GPU kernel to the next, many small ones in a row (source below)
 BANDWIDTH = 1555e9  # bytes a second between a GPU and its memory: an A100 with 40 GB (source below)
@@ -59,7 +60,8 @@ piece, roll = corpus.split("validation")[PIECE], rolls["validation"][PIECE]
 # %% [markdown]
 # First some music. The pretrained Mamba read four seconds of a piece with `selective_scan`, one of the seven forms,
 # and composed the rest with one step of the plain loop per frame. Composing needs no parallel scan: the next frame
-# waits for this one. Reading and training do, because there all frames are known before the first is computed.
+# waits for this one. Reading and training could use one, because there all frames are known before the first is
+# computed.
 
 # %% tags=["nbval-ignore-output"]
 pretrained = load_model(MIDI_DATA / "pretrained" / "mamba.pt")
@@ -69,8 +71,8 @@ player(music, seed_frames=len(seed), title="Read by a scan, composed by a loop")
 
 # %% [markdown]
 # And the question. The package has four ways to compute a scan. Below they all compute the *same* numbers, forward
-# and backward, 8 pieces of 32 frames with 256 channels. (One thread, and the processor's time rather than the clock's,
-# so that other work on the machine counts as little as possible.)
+# and backward, 8 pieces of 32 frames with 256 channels. (One thread, and the processor's time rather than the
+# clock's, so that other work on the machine counts as little as possible.)
 
 
 # %%
@@ -87,7 +89,7 @@ def random_inputs(batch, length, D=256, N=16, P=64, device="cpu"):
 def milliseconds(forms, batch, length, device="cpu"):
     """Times of each form, forward and backward, taking turns in random order: name -> sorted list."""
     s6, ssd = random_inputs(batch, length, device=device)
-    times, clock, wait = {name: [] for name in forms}, time.process_time, lambda: None
+    times, clock, wait = {name: [] for name in forms}, CLOCK, lambda: None
     if device == "cuda":  # a GPU works on its own: look at the clock on the wall, when it has finished
         clock, wait = time.perf_counter, torch.cuda.synchronize
     for number in range(1 + ROUNDS):
@@ -108,14 +110,16 @@ torch.set_num_threads(1)
 package = {form.__name__: form for form in (scan_textbook, scan_loop, selective_scan, ssd_scan)}
 teaser = milliseconds(package, 8, 32)
 fig, ax = plt.subplots(figsize=(8, 2.2), layout="constrained")
-ax.barh(list(teaser), [times[0] for times in teaser.values()], color=[GREY, ORANGE, BLUE, GREEN])
+bars = ax.barh(list(teaser), [times[0] for times in teaser.values()], color=[GREY, ORANGE, GREEN, "tab:purple"])
+ax.bar_label(bars, fmt="%.1f", padding=3)
+ax.margins(x=0.1)
 ax.invert_yaxis()
-_ = ax.set(xscale="log", xlabel="milliseconds, forward and backward (fastest round)")
+_ = ax.set(xlabel="milliseconds, forward and backward (fastest round)")
 
 # %% [markdown]
-# What to see: the scale is logarithmic. Between the first bar and the last lies a large factor, for one and the same
-# result. The first two are plain loops, the third is a loop in disguise, the last is made of matrix products. None is
-# a textbook *parallel* scan. Why not? And what would a GPU say?
+# What to see: between the first bar and the last lies a large factor, for one and the same result. The first two are
+# plain loops, the third is a loop in disguise, the last is made of matrix products. None is a textbook *parallel*
+# scan. Why not? And what would a GPU say?
 #
 # ## A running sum
 #
@@ -166,8 +170,9 @@ assert torch.equal(doubling(x, torch.add, show=True), x.cumsum(0))
 #
 # Blelloch's scan (1990) wastes less. On the way **up** it adds pairs, then pairs of pairs, like a knock-out
 # tournament. At the end some frames know their sum: 2, 4, 8 ... On the way **down** these hand it on to the frames
-# between. (Blelloch's own version gives the sums *before* each frame; this is the sibling that counts the frame in, as
-# in [mamba.py](https://github.com/alxndrTL/mamba.py).) In each round the frames `right` add what lies `left` of them:
+# between. (Blelloch's own version gives the sums *before* each frame; this is the sibling that counts the frame in,
+# as in [mamba.py](https://github.com/alxndrTL/mamba.py).) In each round the frames `right` add what lies `left` of
+# them:
 
 
 # %% tags=["nbval-check-output"]
@@ -197,9 +202,9 @@ for length in range(1, 40):  # not only powers of two
 # %% [markdown]
 # ### Who adds what
 #
-# We need not draw this by hand. Here is an operation that adds nothing: its numbers are *stretches* of frames, (first,
-# last). It insists that only neighbours are joined, and writes down who met whom. The three functions run on it as
-# they are.
+# We need not draw this by hand. Here is an operation that adds nothing: its numbers are *stretches* of frames,
+# (first, last). It insists that only neighbours are joined, and writes down who met whom. The three functions run on
+# it as they are.
 
 
 # %%
@@ -233,24 +238,24 @@ for ax, form, colour in zip(axes, (loop, doubling, blelloch), (ORANGE, PINK, BLU
         for i, j in joins:
             ax.plot([i, j], [number, number + 1], color=colour, linewidth=1.2)
             ax.plot(j, number + 1, "o", color=colour, markersize=4)
+    ax.set_xticks(range(0, 16, 3))
     ax.set(xlabel="frame", title=f"{form.__name__}: {sum(map(len, rounds))} joins, {len(rounds)} rounds")
 axes[0].set_ylabel("round")
 axes[0].invert_yaxis()
 
 # %% [markdown]
 # What to see: time runs down. A line from frame i to a dot at frame j means that j took in what i knew. On the left
-# one dot per round, all others wait. In the middle few rounds, all full. On the right a few more rounds, most of them
-# nearly empty: first the tournament, then what it found out is handed on.
+# one dot per round, all others wait. In the middle few rounds, all well filled. On the right a few more rounds, those
+# in the middle nearly empty: first the tournament, then what it found out is handed on.
 #
 # The number of joins is the **work**, the number of rounds the **depth**. One worker needs time for the work; with
 # workers enough, what remains is the depth. Counted:
 
 # %% tags=["nbval-check-output"]
-print("frames |   loop: work depth | doubling: work depth | blelloch: work depth")
+print("frames |     loop: work depth | doubling: work depth | blelloch: work depth")
 for L in (16, 64, 256, 1024):
     counts = [(sum(map(len, rounds)), len(rounds)) for rounds in (record(f, L) for f in (loop, doubling, blelloch))]
-    print(f"{L:6d} | {counts[0][0]:12d} {counts[0][1]:5d} | ", end="")
-    print(f"{counts[1][0]:14d} {counts[1][1]:5d} | {counts[2][0]:14d} {counts[2][1]:5d}")
+    print(f"{L:6d}", *(f"{work:14d} {depth:5d}" for work, depth in counts), sep=" | ")
     k = int(math.log2(L))
     assert counts == [(L - 1, L - 1), (L * k - L + 1, k), (2 * L - 2 - k, 2 * k - 1)]
 
@@ -295,7 +300,7 @@ for form in (loop, doubling, blelloch):
 
 # %% [markdown]
 # And the first number of each pair? It is what remains of the level *before* the first frame. So a scan that begins
-# with a full bucket costs one multiplication more:
+# with a full bucket costs one multiplication and one addition more per frame:
 
 # %%
 left_over, poured_in = blelloch(pairs, join).unbind(-1)  # (L,) each
@@ -305,9 +310,9 @@ for t, (a, b) in enumerate(pairs):
     assert torch.isclose(left_over[t] * 2.0 + poured_in[t], h, atol=1e-5)
 
 # %% [markdown]
-# Mamba's `A`, `B` and Δ vary with the frame, but none depends on `h`. That is why all pairs are known at the start. An
-# LSTM has a tanh around its memory: what a frame does to it is no pair of numbers, and joining two frames would need
-# ever more of them.
+# In Mamba Δ and B change from frame to frame, but neither looks at `h`. That is why all pairs are known at the start.
+# An LSTM has a tanh around its memory: what a frame does to it is no pair of numbers, and joining two frames would
+# need ever more of them.
 #
 # ### At full size
 #
@@ -367,8 +372,8 @@ for form in (scan_blelloch, scan_doubling):
 #
 # $$g_t = r_t + a_{t+1} \, g_{t+1}$$
 #
-# A leaky bucket that runs from the end, its leaks shifted by one. So whatever form computes the scan also computes its
-# backward. The rest follows from $h_t = a_t h_{t-1} + b_t$: the gradient of $b_t$ is $g_t$, that of $a_t$ is
+# A leaky bucket that runs from the end, its leaks shifted by one. So whatever form computes the scan also computes
+# its backward. The rest follows from $h_t = a_t h_{t-1} + b_t$: the gradient of $b_t$ is $g_t$, that of $a_t$ is
 # $g_t h_{t-1}$. In torch such a rule is written as an `autograd.Function`:
 
 
@@ -477,9 +482,9 @@ def by_blelloch(exponent, b):
 
 
 # %% [markdown]
-# We feed them with real exponents: Δ A as the pretrained Mamba computes them while it reads our piece. (A hook listens
-# in, as in notebook 04.) The reference is the loop in double precision. The error is the largest difference, as a
-# share of the largest number: of the levels, and of the gradient of the exponents.
+# We feed them with real exponents: Δ A as the pretrained Mamba computes them while it reads our piece. (A hook
+# listens in, as in notebook 04.) The reference is the loop in double precision. The error is the largest difference,
+# as a share of the largest number: of the levels, and of the gradient of the exponents.
 
 
 # %%
@@ -565,13 +570,13 @@ assert_twins(selective(scan_chunks), scan_textbook, s6)
 # %% [markdown]
 # A chunk of one frame is the loop, a chunk of all frames is doubling. In between, the work grows with log₂ of the
 # *chunk* only, and what is being worked on is small. The package's `selective_scan` has chunks, too, which it calls
-# slabs. Inside a slab it runs the plain loop, in place. A slab is small enough for the processor's cache, and only the
-# level at its start is kept; backward computes the rest again.
+# slabs. Inside a slab it runs the plain loop, in place. A slab is small enough for the processor's cache, and only
+# the level at its start is kept; backward computes the rest again.
 #
 # ## One leak for many channels: Mamba-2
 #
-# So far every bucket had a leak of its own. **Mamba-2** gives up some of that freedom: all P channels of a *head*, and
-# all N buckets of each channel, share one leak per frame. A pair (a, b) is then one number and one block of N × P
+# So far every bucket had a leak of its own. **Mamba-2** gives up some of that freedom: all P channels of a *head*,
+# and all N buckets of each channel, share one leak per frame. A pair (a, b) is then one number and one block of N × P
 # numbers. What does that buy? Follow one stroke, from frame j to frame i. Frame j pours in $B_j \Delta_j x_j$. On the
 # way it shrinks by the leaks of the frames between. Frame i reads it with $C_i$:
 #
@@ -633,8 +638,9 @@ assert torch.allclose(h_step, h, atol=1e-4)
 # %% [markdown]
 # ### The matrix, on music
 #
-# In a trained model B and C are learned. To see something, we choose them: both are the frame itself, 88 keys, scaled
-# to length 1. Then $C_i \cdot B_j$ says how much two frames have in common, and the state is a memory of keys.
+# In a model B and C come out of learned layers. To see something, we choose them: both are the frame itself, 88 keys,
+# scaled to length 1 (silence stays 0). Then $C_i \cdot B_j$ says how much two frames have in common, and the state is
+# a memory of keys.
 
 # %% tags=["nbval-ignore-output"]
 keys = torch.from_numpy(roll[:160] > 0).float()
@@ -739,15 +745,15 @@ def book(form, inputs):
 # %% tags=["nbval-ignore-output"]
 print("GB/s: what was touched, in the time of the middle round")
 for (device, (batch, length)), times in timed.items():
-    print(f"\n{device}, {batch} x {length} frames: milliseconds fastest, middle, slowest | operations |", end="")
-    print(" MB touched  new  kept | GB/s")
+    print(f"\n{device}, {batch} x {length} frames")
+    print("        milliseconds: fastest   middle  slowest | operations | MB touched     new    kept | GB/s")
     s6, ssd = random_inputs(batch, length)
     for name, form in seven.items():
         books, some = book(form, ssd if form is ssd_scan else s6), times[name]
         middle = some[len(some) // 2]
-        print(f"{name:<14} {some[0]:8.1f} {middle:8.1f} {some[-1]:8.1f} | {books.operations:10,d} |", end="")
-        print(f" {books.touched / 1e6:8,.0f} {books.new / 1e6:7,.0f} {books.kept / 1e6:5,.0f}", end="")
-        print(f" | {books.touched / middle / 1e6:5.1f}")
+        row = f"{name:<20} {some[0]:10.1f} {middle:8.1f} {some[-1]:8.1f} | {books.operations:10,d} | "
+        row += f"{books.touched / 1e6:10,.0f} {books.new / 1e6:7,.0f} {books.kept / 1e6:7,.0f}"
+        print(f"{row} | {books.touched / middle / 1e6:4.1f}")
 
 # %% tags=["nbval-ignore-output"]
 fig, axes = plt.subplots(1, len(timed), figsize=(5.5 * len(timed), 2.8), layout="constrained", sharey=True)
@@ -760,30 +766,33 @@ axes[0].set_yticks(range(len(seven)), list(seven))
 axes[0].invert_yaxis()
 
 # %% [markdown]
-# What to see: dots are the middle of the rounds, lines reach from the fastest to the slowest. Look at loop and
-# Blelloch: in which panel does which of them win? The table has the reasons.
+# What to see: dots are the middle of the rounds, lines reach from the fastest to the slowest. (A form that has had
+# five seconds sits out the remaining rounds.) Look at loop and Blelloch: in which panel does which of them win? The
+# table has the reasons.
 #
 # **Many pieces side by side** (the first shape). One frame of all of them is half a million bytes in each tensor, so
 # starting an operation costs little beside carrying it out. What counts is bytes. The loop touches each number a few
-# times, Blelloch more often, doubling log₂ L times. The textbook loop is in a class of its own: its backward makes a
-# tensor of full size for every frame (notebook 04). And bytes differ, as the last column says: forms that work on one
-# frame or one slab at a time find it in the cache; forms that work on all frames at once fetch everything from main
-# memory. That is why `scan_loop` and `selective_scan` beat the parallel forms here.
+# times, Blelloch more often, doubling about log₂ L times. The textbook loop is in a class of its own: its backward
+# makes a tensor of full size for every frame (notebook 04). And bytes differ, as the last column says: forms that
+# work on one frame or one slab at a time find it in the cache; forms that work on all frames at once fetch everything
+# from main memory, at a lower rate. That is why `scan_loop` and `selective_scan` beat the parallel forms here.
 #
-# **One piece** (the second shape). Now a frame is 4,096 numbers, and to add these takes about as long as to start an
-# addition. The loop starts thousands of operations, Blelloch fewer than a hundred. So even a CPU has the GPU's
-# problem, when frames are small. `selective_scan` starts fewer operations than the loop, because its backward is
-# written by hand.
+# **One piece** (the second shape). Now a frame is 4,096 numbers, so little that starting an operation is dear beside
+# it (we measure how dear below). The loop starts thousands of operations, Blelloch fewer than a hundred. So even a
+# CPU has the GPU's problem when frames are small, and the parallel scan passes the plain loop. `selective_scan`
+# starts fewer operations than the loop, because its backward is written by hand, and it stays in the cache.
 #
-# **SSD** is ahead in both. It does not compute the levels at all, except once per chunk, and what it does instead are
+# **SSD** is made for this. It does not compute the levels at all, except once per chunk. What it does instead are
 # matrix products, which every processor is best at.
 #
-# Notebook 04 and `benchmarks/README.md` compared at training size, 64 pieces: there the loop wins clearly, and that is
-# what the course trains with. It is no law of nature, as the right panel says.
+# `benchmarks/README.md` compares at training size, 64 pieces of 64 frames, with the Blelloch scan of mamba.py: there
+# the loop takes a seventh to two fifths of its time, and `selective_scan` less. So "the loop wins on a CPU" is true
+# of training in batches. It is no law of nature, as the second shape says.
 #
 # ### The bare scan
 #
-# To see work alone, leave out everything but `h = a h + b`, forward, all three in place or nearly:
+# To see the scan alone, leave out everything but `h = a h + b`, forward. The first two work in place, and the loop
+# now starts one operation per frame:
 
 
 # %% tags=["nbval-ignore-output"]
@@ -791,65 +800,44 @@ def bare(form, shape):
     """Milliseconds of the bare scan over a, b of a shape (L, ...), forward: the fastest round."""
     a, b, times = torch.rand(shape), torch.randn(shape), []
     for _ in range(1 + ROUNDS):
-        start = time.process_time()
+        start = CLOCK()
         form(a, b)
-        times.append(1000 * (time.process_time() - start))
+        times.append(1000 * (CLOCK() - start))
     return min(times[1:])
 
 
+trees = (scan_blelloch, scan_doubling)
 for batch, length in SHAPES:
-    print(f"{batch} x {length} frames:", end="")
-    for form in (scan_in_place, scan_blelloch, scan_doubling):
-        print(f"   {form.__name__} {bare(form, (length, batch * 16, 256)):.1f} ms", end="")
-    print()
+    fastest = {form.__name__: bare(form, (length, batch * 16, 256)) for form in (scan_in_place, *trees)}
+    print(f"{batch:2d} x {length} frames:", *(f"{name} {ms:.1f} ms" for name, ms in fastest.items()), sep="   ")
 
 # %% [markdown]
-# ### How long a chunk?
-#
-# Chunks lie between the loop (1 frame) and doubling (all frames):
-
-# %% tags=["nbval-ignore-output"]
-fig, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
-for (batch, length), colour in zip(SHAPES, (ORANGE, BLUE)):
-    sizes = [q for q in CHUNKS if q <= length]
-    by_size = {q: selective(lambda a, b, q=q: scan_chunks(a, b, q)) for q in sizes}
-    times = milliseconds(by_size, batch, length)
-    ax.plot(
-        sizes, [times[q][0] / batch / length for q in sizes], "o-", color=colour, label=f"{batch} x {length} frames"
-    )
-ax.set(xscale="log", yscale="log", xlabel="frames in a chunk", ylabel="ms per frame")
-ax.set_xticks(CHUNKS, CHUNKS)
-ax.minorticks_off()
-_ = ax.legend(frameon=False)
-
-# %% [markdown]
-# What to see: for one piece (small frames) short chunks are dear, because of all the operations that are started; for
-# many pieces long chunks are dear, because of the bytes. Where is the lowest point of each curve?
-#
 # ## What a GPU changes
 #
-# On a GPU every operation is a **kernel**, which the CPU launches. A launch has a price, and so has each byte from and
-# to the GPU's memory. So we can work out a time from the ledger:
+# On a GPU every operation is a **kernel**, which the CPU launches. A launch has a price, and so has each byte from
+# and to the GPU's memory. So we can work out a time from the ledger:
 #
 # $$\text{time} \approx \text{launches} \times \text{price of a launch} + \text{bytes} / \text{bandwidth}$$
 #
 # **This is a model, not a measurement**, with two numbers from the Settings. `LAUNCH`: NVIDIA measured 3.8 µs per
 # kernel where many small ones follow each other, 2.9 µs of them the kernel itself (Gray 2019, on a V100).
 # `BANDWIDTH`: 1,555 GB/s is what the maker states for an A100. Arithmetic is left out, and so is the GPU's cache, and
-# so is the time that Python and torch need before a launch. How long is that? A scan of next to nothing, 64 channels
-# with one bucket, says what it costs *this* computer to start an operation:
+# so is the time that Python and torch need before a launch. How long is that? A scan of next to nothing, 128 channels
+# with two buckets, says what it costs *this* computer to start an operation. Beside it one with frames of the usual
+# size:
 
 # %% tags=["nbval-ignore-output"]
-tiny, _ = random_inputs(1, 64, D=64, N=1)
-start = time.process_time()
-for _ in range(5):
-    torch.autograd.grad(scan_loop(*tiny)[0].sum(), tiny)
-each = (time.process_time() - start) / 5 / book(scan_loop, tiny).operations
-print(f"{1e6 * each:.1f} microseconds per operation here; LAUNCH is {1e6 * LAUNCH:.1f}")
+for name, (inputs, _) in (("tiny", random_inputs(1, 64, D=128, N=2)), ("usual", random_inputs(1, 64))):
+    start = CLOCK()
+    for _ in range(5):
+        torch.autograd.grad(scan_loop(*inputs)[0].sum(), inputs)
+    each = (CLOCK() - start) / 5 / book(scan_loop, inputs).operations
+    print(f"{name:<5} frames: {1e6 * each:4.1f} microseconds per operation; LAUNCH is {1e6 * LAUNCH:.1f}")
 
 # %% [markdown]
-# If your CPU needs longer than `LAUNCH` to start an operation, the GPU waits for it: then put *this* number into the
-# Settings. (CUDA graphs and `torch.compile` exist to get rid of it.)
+# The nearer the two, the more of the loop's time goes into starting. And if your CPU needs longer than `LAUNCH` to
+# start an operation, a GPU would wait for it: then put *this* number into the Settings. (CUDA graphs and
+# `torch.compile` exist to get rid of it.)
 #
 # Launches do not depend on the width of the model, so we count them on a narrow one. (On a GPU `selective_scan` takes
 # one large slab; narrow inputs make it do so here.) Bytes grow with the number of pieces, so one piece is enough.
@@ -858,7 +846,7 @@ print(f"{1e6 * each:.1f} microseconds per operation here; LAUNCH is {1e6 * LAUNC
 # %%
 def launches_and_bytes(name, length):
     """What a form does on a GPU: kernels launched, and bytes touched for each piece."""
-    narrow, full = random_inputs(1, length, D=64, N=1), random_inputs(1, length)
+    narrow, full = random_inputs(1, length, D=128, N=2), random_inputs(1, length)
     which = 1 if name == "SSD" else 0
     return book(seven[name], narrow[which]).operations, book(seven[name], full[which]).touched
 
@@ -873,8 +861,9 @@ for batch, length in SHAPES:
         print(f"{name:<15} {launches:10,d} | {launching:9.2f} {memory:7.2f} {launching + memory:7.2f}")
 
 # %% [markdown]
-# Read the columns against each other. Memory is so fast that launching decides nearly everything. The order is now the
-# order of the launches: the loops last, the parallel forms and SSD first.
+# Compare with the table of the CPU. For one piece launching is nearly all, and the order is nearly that of the
+# launches: loops last. For many pieces the loops still pay for launches and the parallel forms for bytes, but bytes
+# have become cheap: Blelloch is ahead of the loop now, which it was not on the CPU. SSD has little of both.
 #
 # Where is the turning point? On this CPU (or GPU) measured, on the model GPU worked out, for 64 frames and more and
 # more pieces side by side:
@@ -899,10 +888,10 @@ _ = axes[0].legend(frameon=False)
 # %%
 (loop_launches, loop_bytes), (tree_launches, tree_bytes) = (launches_and_bytes(name, 64) for name in FOUR[:2])
 turning = (loop_launches - tree_launches) * LAUNCH * BANDWIDTH / (tree_bytes - loop_bytes)
-assert loop_launches > tree_launches and loop_bytes < tree_bytes and turning > max(BATCHES)
+assert loop_launches > tree_launches and loop_bytes < tree_bytes
 
 # %% [markdown]
-# What to see: left, the orange and the blue curve cross at a handful of pieces: before it starting costs, after it
+# What to see: left, the orange and the blue curve cross at a few pieces: before it starting costs, after it
 # bytes. Right the same two curves, the same crossing, only far to the right: a byte has become a hundred times
 # cheaper, a start has not. That is all that is meant by "the loop wins on a CPU and loses on a GPU". If you have a
 # GPU, there is a panel in the middle, measured; whom does it prove right?
@@ -911,19 +900,47 @@ assert loop_launches > tree_launches and loop_bytes < tree_bytes and turning > m
 print(f"in the model Blelloch is ahead of the loop up to {turning:.0f} pieces of 64 frames")
 
 # %% [markdown]
+# ### How long a chunk?
+#
+# Chunks lie between the loop (1 frame) and doubling (all frames). Where is the best length? Measured, and in the
+# model:
+
+# %% tags=["nbval-ignore-output"]
+fig, (left, right) = plt.subplots(1, 2, figsize=(11, 2.8), layout="constrained")
+for (batch, length), colour in zip(SHAPES, (ORANGE, BLUE)):
+    sizes = [q for q in CHUNKS if q <= length]
+    by_size = {q: selective(lambda a, b, q=q: scan_chunks(a, b, q)) for q in sizes}
+    times = milliseconds(by_size, batch, length)
+    books = [book(by_size[q], random_inputs(batch, length)[0]) for q in sizes]
+    model = [1000 * (some.operations * LAUNCH + some.touched / BANDWIDTH) for some in books]
+    left.plot(sizes, [times[q][0] for q in sizes], "o-", color=colour, label=f"{batch} x {length} frames")
+    right.plot(sizes, model, "o--", color=colour)
+for ax, title in ((left, "measured: cpu"), (right, "model of a GPU, not measured")):
+    ax.set(xscale="log", yscale="log", xlabel="frames in a chunk", ylabel="milliseconds", title=title)
+    ax.set_xticks(CHUNKS, CHUNKS)
+_ = left.legend(frameon=False)
+
+# %% [markdown]
+# What to see: left, does a longer chunk pay? Every doubling of it is another round over all numbers. (A chunk of 1 is
+# the loop again, with a backward written by hand: compare it with the plain loop in the table.) Right the same counts
+# at other prices. One piece: a few frames more cost more launches than they save, but all frames at once are best.
+# Many pieces: the bytes again. A chunk in the middle is nowhere the best here. What makes chunks worth while is to do
+# something *else* inside them: a loop that stays in the cache (`selective_scan`), or matrix products (SSD).
+#
 # ### What the authors of Mamba do
 #
-# They escape from the formula. Their CUDA kernel (Mamba paper, section 3.3.2) does a whole scan in **one** launch.
-# It reads x, Δ, B and C, computes leaks and levels in the chip's fast memory, scans them there in parallel, and writes
+# They escape from the formula. Their CUDA kernel (Mamba paper, section 3.3.2) does a whole scan in **one** launch. It
+# reads x, Δ, B and C, computes leaks and levels in the chip's fast memory, scans them there in parallel, and writes
 # only y. Backward computes the levels again. How many bytes is that, forward, beside the loop's?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-ignore-output"]
 inputs, _ = random_inputs(1, 64)
 with torch.no_grad(), Ledger() as ledger:
     y, _ = scan_loop(*inputs)
 fused = sum(map(size, inputs)) + size(y)
-print(f"a fused kernel: {fused / 1e6:.2f} MB, 1 launch")
-print(f"our loop:      {ledger.touched / 1e6:5.2f} MB, {ledger.operations} operations")
+print(f"a fused kernel: {fused / 1e6:5.2f} MB, 1 launch")
+print(f"our loop:       {ledger.touched / 1e6:5.2f} MB, {ledger.operations} operations")
+assert ledger.touched > 20 * fused
 
 # %% [markdown]
 # The counts are bytes of a piece of 64 frames; the first is worked out, not run: that kernel needs a GPU by NVIDIA
@@ -938,18 +955,20 @@ print(f"our loop:      {ledger.touched / 1e6:5.2f} MB, {ledger.operations} opera
 # - The backward pass is a scan from the end, with the leaks shifted by one.
 # - The cumulative sum with a division overflows (NaN), clamped it is wrong without a word.
 # - One leak per head makes the scan a masked matrix product: attention with a decay. In chunks that is SSD.
-# - On a CPU bytes decide as soon as frames are large, and a loop in the cache touches the fewest. When frames are
-#   small, starting operations decides, and the parallel forms win. On a GPU bytes are cheap and starts are not, so
-#   that the second case is the usual one; here that is a calculation, unless your machine has one.
-#
+# - On a CPU bytes decide as soon as frames are large, and a loop that stays in the cache is ahead of the parallel
+#   forms. When frames are small, starting operations decides, and the parallel forms pass the plain loop.
+#   `selective_scan` avoids some of both. On a GPU bytes are cheap and starts are not, so that the second case is the
+#   usual one; here that is a calculation, unless your machine has one.
+
+# %% [markdown]
 # ## Quiz
 #
 # **1.** Doubling and Blelloch both need about log₂ L rounds. Why would a machine with few workers prefer Blelloch?
 #
 # <details><summary>Answer</summary>
 #
-# Because of the work. With few workers the rounds cannot be done at once anyway, so the number of joins decides: below
-# 2 L for Blelloch, about L log₂ L for doubling.
+# Because of the work. With few workers the rounds cannot be done at once anyway, so the number of joins decides:
+# below 2 L for Blelloch, about L log₂ L for doubling.
 #
 # </details>
 #
@@ -980,15 +999,16 @@ print(f"our loop:      {ledger.touched / 1e6:5.2f} MB, {ledger.operations} opera
 #
 # </details>
 #
-# **5.** A friend has a GPU ten times as fast at arithmetic as yours, with the same launch cost. How much faster is the
-# plain loop on it, for a small batch?
+# **5.** A friend has a GPU ten times as fast at arithmetic as yours, with the same launch cost. How much faster is
+# the plain loop on it, for a small batch?
 #
 # <details><summary>Answer</summary>
 #
 # Hardly at all. The time is launches times launch cost; the arithmetic was never what it waited for.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Exercises
 #
 # Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
