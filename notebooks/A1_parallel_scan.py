@@ -10,7 +10,8 @@
 # - build Mamba-2's form (SSD) in 15 lines, and see it as attention over a chorale,
 # - time seven forms of the same scan, count what they touch, and work out what a GPU changes.
 #
-# You need notebook 04 up to *Why is the loop slow?*. It runs in about three minutes on two CPU cores.
+# You need notebook 04, with exercise 04.4. (The selective scan of that notebook is called S6 in the literature;
+# Mamba-2's form is called SSD.) It runs in about three minutes on two CPU cores.
 
 # %% tags=["nbval-ignore-output"]
 import math
@@ -146,7 +147,8 @@ assert torch.equal(loop(x, torch.add), x.cumsum(0))  # torch's own
 #
 # Let all frames work at once. In the first round each adds the frame before it to its own. Now each knows a sum of
 # two. In the second round each adds what the frame *two* before it knows: a sum of four. Then four before, then
-# eight. (Hillis and Steele, 1986; notebook 04 used it under the name *doubling*.)
+# eight. (Hillis and Steele, 1986; Kogge and Stone used it in 1973 for the very recurrence of
+# our bucket. Notebook 04 calls it *doubling*.)
 
 
 # %% tags=["nbval-check-output"]
@@ -169,9 +171,10 @@ assert torch.equal(doubling(x, torch.add, show=True), x.cumsum(0))
 # ### Up and down again
 #
 # Blelloch's scan (1990) wastes less. On the way **up** it adds pairs, then pairs of pairs, like a knock-out
-# tournament. At the end some frames know their sum: 2, 4, 8 ... On the way **down** these hand it on to the frames
-# between. (Blelloch's own version gives the sums *before* each frame; this is the sibling that counts the frame in,
-# as in [mamba.py](https://github.com/alxndrTL/mamba.py).) In each round the frames `right` add what lies `left` of
+# tournament. At the end the frames 1, 3, 7 ... (counted from 0) know the sum of all up to them. On the way **down**
+# these hand it on to the frames between. (Blelloch's own version gives the sums *before* each frame; this is the
+# sibling that counts the frame in, as in [mamba.py](https://github.com/alxndrTL/mamba.py). As a circuit it is that of
+# Brent and Kung, 1982.) In each round the frames `right` add what lies `left` of
 # them:
 
 
@@ -456,8 +459,8 @@ for form in (scan_loop, selective_scan):
 #
 # $$h_t = e^{s_t} \sum_{j \le t} e^{-s_j} b_j$$
 #
-# Two lines, correct on paper. Three variants of it: as written; with the exponents kept above -20, so that nothing
-# overflows; and in logarithms, positive and negative inflows apart.
+# Two lines, correct on paper. Three variants of it: as written; with the *sum* of the exponents kept above -20, so
+# that nothing overflows; and in logarithms, positive and negative inflows apart.
 
 
 # %%
@@ -658,7 +661,7 @@ _ = fig.colorbar(image, ax=axes, label="weight")
 # What to see: on the left the piece compared with itself. Bright squares on the diagonal are chords held; bright
 # patches away from it are chords that come back. In the middle what a leaky bucket allows: nothing from the future,
 # less and less from the past. On the right the matrix that SSD multiplies with: each row says from where this frame
-# reads. This is how attention and a leaky bucket are the same thing.
+# reads. So attention without a softmax, with a decay in its place, is a leaky bucket. (With a softmax it is not.)
 #
 # The matrix and the state must agree here as well, with 88 buckets and a chunk of 64:
 
@@ -668,7 +671,8 @@ y, _ = ssd_scan(values[None], torch.full((1, 160, 1), 0.03), torch.tensor([-1.0]
 assert torch.allclose((similar * decay) @ (0.03 * values[:, 0]), y[0, :, 0], atol=1e-5)
 
 # %% [markdown]
-# The model around it is `MusicMamba(ssm="ssd")`. Fewer leaks leave room for more buckets:
+# The model around it is `MusicMamba(ssm="ssd")`. The levels are not computed for every frame, so there may be more of
+# them:
 
 # %% tags=["nbval-check-output"]
 for ssm in ("s6", "ssd"):
@@ -681,7 +685,8 @@ for ssm in ("s6", "ssd"):
 # %% [markdown]
 # ## Seven forms, timed
 #
-# All seven compute the same scan: equal values and gradients, asserted above. They differ in how.
+# On these inputs, whose leaks are shared within a head, all seven give the same y and h, as asserted above. They differ
+# in how. (Six of them could also give every bucket a leak of its own. SSD could not, and that is part of its lead.)
 
 # %%
 seven = {
@@ -812,6 +817,10 @@ for batch, length in SHAPES:
     print(f"{batch:2d} x {length} frames:", *(f"{name} {ms:.1f} ms" for name, ms in fastest.items()), sep="   ")
 
 # %% [markdown]
+# Which one leads, and for which shape? The loop does the least work; the others must win by starting fewer operations.
+# Bare, Blelloch hardly wins even for one piece. Its lead in the table comes also from what stands around the scan, the
+# leaks, the inflows and the reading, which it does for all frames at once.
+#
 # ## What a GPU changes
 #
 # On a GPU every operation is a **kernel**, which the CPU launches. A launch has a price, and so has each byte from
@@ -955,10 +964,10 @@ assert ledger.touched > 20 * fused
 # - The backward pass is a scan from the end, with the leaks shifted by one.
 # - The cumulative sum with a division overflows (NaN), clamped it is wrong without a word.
 # - One leak per head makes the scan a masked matrix product: attention with a decay. In chunks that is SSD.
-# - On a CPU bytes decide as soon as frames are large, and a loop that stays in the cache is ahead of the parallel
-#   forms. When frames are small, starting operations decides, and the parallel forms pass the plain loop.
-#   `selective_scan` avoids some of both. On a GPU bytes are cheap and starts are not, so that the second case is the
-#   usual one; here that is a calculation, unless your machine has one.
+# - On a CPU bytes decide as soon as frames are large, and of the forms that compute every level a loop that stays in
+#   the cache is ahead. When frames are small, starting operations decides, and the parallel forms pass the plain
+#   loop. `selective_scan` avoids some of both. On a GPU bytes are cheap and starts are not, so that the second case
+#   is the usual one; here that is a calculation, unless your machine has one.
 
 # %% [markdown]
 # ## Quiz
@@ -1075,6 +1084,9 @@ check("A1.5", whole_gradient, a, direct)
 #
 # - Guy Blelloch, *Prefix Sums and Their Applications*, Carnegie Mellon University, CMU-CS-90-190, 1990: the two
 #   sweeps, and linear recurrences as scans (section 1.4).
+# - Peter Kogge and Harold Stone, *A Parallel Algorithm for the Efficient Solution of a General Class of Recurrence
+#   Equations*, IEEE Transactions on Computers C-22, 1973. Richard Brent and H. T. Kung, *A Regular Layout for Parallel
+#   Adders*, IEEE Transactions on Computers C-31, 1982.
 # - W. Daniel Hillis and Guy Steele, *Data Parallel Algorithms*, Communications of the ACM 29 (12), 1986: doubling.
 # - Eric Martin and Chris Cundy, *Parallelizing Linear Recurrent Neural Nets Over Sequence Length*, ICLR 2018,
 #   [arXiv 1709.04057](https://arxiv.org/abs/1709.04057).

@@ -102,7 +102,8 @@ assert check("01.5", step, notes) == "right"
 # %% [markdown]
 # **6.** Look at the onsets per second and at the pedal first; then at velocities, which differ between instruments
 # and between people who write MIDI files by hand and those who play them.
-#
+
+# %% [markdown]
 # ## 02 Piano roll
 
 # %%
@@ -157,7 +158,8 @@ assert check("02.5", semitones, notes) == "right"
 # %% [markdown]
 # **6.** With a table of onsets, keys struck again in the very next row survive, and at 8 rows a second there are more
 # of them. The price: the model predicts 176 values a row, and must not strike a key that it does not sound.
-#
+
+# %% [markdown]
 # ## 03 LSTM baseline
 #
 # **1.** A nat is a natural logarithm.
@@ -212,7 +214,8 @@ assert check("03.5", stable_loss, z_hard, y_hard) == "right"
 # %% [markdown]
 # **6.** In two minutes a small model that takes many steps beats a large one that takes few. What sounds best need not
 # have the lowest average: onsets are what one hears.
-#
+
+# %% [markdown]
 # ## 04 Mamba
 #
 # **1.** The 16th root of one half.
@@ -292,7 +295,8 @@ assert check("04.5", double_frames, leaks, inflows) == "right"
 # **6.** A clock that stands still during the blanks does not mind more of them, as long as it stands *quite* still: a
 # small Δ, 96 times, is no small Δ any more. With symbols in fixed places their age tells their rank, and the fixed
 # model can learn it.
-#
+
+# %% [markdown]
 # ## 05 Generation and playback
 #
 # **1.** Half the temperature doubles the logit, and squares the odds: 1 to 4 becomes 1 to 16.
@@ -345,7 +349,8 @@ assert check("05.5", cut, row) == "right"
 # **6.** Watch the validation loss: it turns up long before the copies get long. The measures of notebook 05 hardly
 # notice, because a piece recited has the density, the scale and the rhythm of a real one; only the comparison with the
 # training pieces shows it.
-#
+
+# %% [markdown]
 # ## A1 The parallel scan
 #
 # **1.** Each round doubles how far a frame has heard: 1, 2, 4, ... The tenth round reaches 1,024 frames.
@@ -407,64 +412,65 @@ assert check("A1.5", torch.stack(whole), a, direct) == "right"
 # are; what saves work lowers the bytes; what joins operations lowers their number. An idea that moves none of them will
 # not move the clock.
 
-# ## A5 Judging music
+# %% [markdown]
+# ## A2 Chords
 #
-# **1.** C has the share 1/2, E 1/4, G and B 1/8 each; each adds `p log2(1 / p)`.
+# **1.** C is always down and costs nothing. E, G, F and A are fair coins.
 
 # %%
-p = np.array([4, 2, 1, 1]) / 8
-bits = np.sum(p * np.log2(1 / p))
+nats_of_coins = 4 * np.log(2)
 
-assert check("A5.1", bits) == "right"
+assert check("A2.1", nats_of_coins) == "right"
 
 # %% [markdown]
-# **2.** `n / (1 + (m - 1) r)`, with m = 5 clips of a piece: 200 clips are worth 67.
+# **2.** Eight fair coins make 256 frames, all equally likely; two of them are chords.
 
 # %%
-worth = 200 / (1 + (5 - 1) * 0.5)
+no_mixture = 2 / 2**8
 
-assert check("A5.2", worth) == "right"
+assert check("A2.2", no_mixture) == "right"
 
 # %% [markdown]
-# **3.** Nobody has it if all 30 fail to, each by themselves.
+# **3.** One look for each note, and one more for each frame.
 
 # %%
-likely = 1 - (1 - luck(10, clips=12, choices=2)) ** 30
+all_looks = (roll[1:] > 0).sum() + len(roll[1:])
 
-assert check("A5.3", likely) == "right"
-
-# %% [markdown]
-# **4.** The values of the roll where notes begin. All equally loud, it is 0, and that is noticed.
-
-# %%
-before = np.vstack([np.zeros((1, 88)), roll[:-1]])
-spread_of_loudness = roll[(roll > 0) & (before == 0)].std()
-
-assert check("A5.4", spread_of_loudness, roll) == "right"
+assert check("A2.3", all_looks, roll) == "right"
 
 # %% [markdown]
-# **5.** For each number of guesses: how many must be right, and how often does she get there?
+# **4.** Each key by itself: sum over the other two axes. Then all together.
 
 
 # %%
-def at_least(right, n, p):
-    return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))
+def entropy(p):
+    """Nats of an array of probabilities that sum to 1, none of them 0."""
+    return -(p * np.log(p)).sum()
 
 
-def power(n):
-    needed = next(right for right in range(n + 2) if at_least(right, n, 1 / 3) < 0.05)
-    return at_least(needed, n, 0.6)
+joint = np.random.default_rng(0).dirichlet(np.ones(8)).reshape(2, 2, 2)
+alone = [entropy(joint.sum(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+gap = sum(alone) - entropy(joint)
 
-
-enough_guesses = max(n for n in range(1, 100) if power(n) < 0.8) + 1
-
-assert check("A5.5", enough_guesses) == "right"
+assert check("A2.4", gap, joint) == "right"
 
 # %% [markdown]
-# **6.** Some that were tried by others: the mean size of a step of the lowest and of the highest note (basses leap,
-# melodies walk); how alike the last chord is to the first; how often a leap is followed by a step back. Each will be
-# blind to something; that is no fault as long as you know to what.
+# **5.** What the first two keys cost together, less what the first costs, is what the second costs once the first is
+# known; and so on. The last key gains most: it knows two others.
 
+# %%
+first, two, three = entropy(joint.sum(axis=(1, 2))), entropy(joint.sum(axis=2)), entropy(joint)
+costs = np.array([first, two - first, three - two])
+
+assert check("A2.5", costs, joint) == "right"
+assert np.isclose(sum(alone) - costs.sum(), gap)
+
+# %% [markdown]
+# **6.** Watch the onset frames, and give both runs the same number of steps. Turned round, the melody is decided first
+# and the bass must fit. Relative pitch should help most where the training pieces are few; with transposed training
+# pieces (`fit(..., transpose=5)`) it should help less.
+
+# %% [markdown]
 # ## A4 Your own music
 #
 # **1.** All 30 must miss it. That happens in one folder of 24, and then the package moves a piece.
@@ -523,59 +529,61 @@ assert check("A4.5", higher_and_longer, first, second) == "right"
 # %% [markdown]
 # **6.** Look at the reasons and remarks first: what they say about the folder usually explains the figures.
 
-# ## A2 Chords
+# %% [markdown]
+# ## A5 Judging music
 #
-# **1.** C is always down and costs nothing. E, G, F and A are fair coins.
+# **1.** C has the share 1/2, E 1/4, G and B 1/8 each; each adds `p log2(1 / p)`.
 
 # %%
-nats_of_coins = 4 * np.log(2)
+p = np.array([4, 2, 1, 1]) / 8
+bits = np.sum(p * np.log2(1 / p))
 
-assert check("A2.1", nats_of_coins) == "right"
+assert check("A5.1", bits) == "right"
 
 # %% [markdown]
-# **2.** Eight fair coins make 256 frames, all equally likely; two of them are chords.
+# **2.** `n / (1 + (m - 1) r)`, with m = 5 clips of a piece: 200 clips are worth 67.
 
 # %%
-no_mixture = 2 / 2**8
+worth = 200 / (1 + (5 - 1) * 0.5)
 
-assert check("A2.2", no_mixture) == "right"
+assert check("A5.2", worth) == "right"
 
 # %% [markdown]
-# **3.** One look for each note, and one more for each frame.
+# **3.** Nobody has it if all 30 fail to, each by themselves.
 
 # %%
-all_looks = (roll[1:] > 0).sum() + len(roll[1:])
+likely = 1 - (1 - luck(10, clips=12, choices=2)) ** 30
 
-assert check("A2.3", all_looks, roll) == "right"
+assert check("A5.3", likely) == "right"
 
 # %% [markdown]
-# **4.** Each key by itself: sum over the other two axes. Then all together.
+# **4.** The values of the roll where notes begin. All equally loud, it is 0, and that is noticed.
+
+# %%
+before = np.vstack([np.zeros((1, 88)), roll[:-1]])
+spread_of_loudness = roll[(roll > 0) & (before == 0)].std()
+
+assert check("A5.4", spread_of_loudness, roll) == "right"
+
+# %% [markdown]
+# **5.** For each number of guesses: how many must be right, and how often does she get there?
 
 
 # %%
-def entropy(p):
-    """Nats of an array of probabilities that sum to 1, none of them 0."""
-    return -(p * np.log(p)).sum()
+def at_least(right, n, p):
+    return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))
 
 
-joint = np.random.default_rng(0).dirichlet(np.ones(8)).reshape(2, 2, 2)
-alone = [entropy(joint.sum(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-gap = sum(alone) - entropy(joint)
+def power(n):
+    needed = next(right for right in range(n + 2) if at_least(right, n, 1 / 3) < 0.05)
+    return at_least(needed, n, 0.6)
 
-assert check("A2.4", gap, joint) == "right"
 
-# %% [markdown]
-# **5.** What the first two keys cost together, less what the first costs, is what the second costs once the first is
-# known; and so on. The last key gains most: it knows two others.
+enough_guesses = max(n for n in range(1, 100) if power(n) < 0.8) + 1
 
-# %%
-first, two, three = entropy(joint.sum(axis=(1, 2))), entropy(joint.sum(axis=2)), entropy(joint)
-costs = np.array([first, two - first, three - two])
-
-assert check("A2.5", costs, joint) == "right"
-assert np.isclose(sum(alone) - costs.sum(), gap)
+assert check("A5.5", enough_guesses) == "right"
 
 # %% [markdown]
-# **6.** Watch the onset frames, and give both runs the same number of steps. Turned round, the melody is decided first
-# and the bass must fit. Relative pitch should help most where the training pieces are few; with transposed training
-# pieces (`fit(..., transpose=5)`) it should help less.
+# **6.** Some that were tried by others: the mean size of a step of the lowest and of the highest note (basses leap,
+# melodies walk); how alike the last chord is to the first; how often a leap is followed by a step back. Each will be
+# blind to something; that is no fault as long as you know to what.
