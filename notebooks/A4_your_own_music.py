@@ -669,6 +669,9 @@ with tempfile.TemporaryDirectory() as place:
         print(f"{title}: {len(some & known)} of {len(some)} words are known")
 
 # %% [markdown]
+# If there is none: as far as eight steps can tell, the model recites no more than a real chorale does. But a dozen
+# words are few, and a shorter quotation is not seen.
+#
 # ## Keep it
 #
 # `fit` has written `best_model.pt`: weights, and what is needed to go on training, three times as much. `export_model`
