@@ -115,4 +115,9 @@ ANSWERS = {
     "05.3": lambda roll: (roll == 0).all(axis=1).sum() / 16,
     "05.4": _best_scale,
     "05.5": _cut_off,
+    "A3.1": lambda: 150,  # 9,599 predictions, 64 at a time
+    "A3.2": lambda: (3 * 10 + 9 * 4) / 12,
+    "A3.3": lambda: 2 * 7 / 8 * 1_797_720 * 4,
+    "A3.4": lambda n: (np.arange(n) - np.arange(n - 1)[:, None]) % n,
+    "A3.5": lambda: (2 * 20 * 24 * 3600) ** 0.5,
 }

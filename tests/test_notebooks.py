@@ -54,7 +54,7 @@ def test_it_opens_with_a_title_and_ends_like_the_others(lesson):
     text = cells(lesson, "markdown")
     assert text[0].source.startswith("# ")
     headings = re.findall(r"^## (.+)$", "\n".join(cell.source for cell in text), re.M)
-    assert headings[-4:] == ["Summary", "Exercises", "Next", "References"], headings
+    assert headings[-5:] == ["Summary", "Quiz", "Exercises", "Next", "References"], headings
 
 
 def test_the_settings_are_one_visible_cell(lesson):
