@@ -181,6 +181,11 @@ ANSWERS = {
     "A2.3": lambda roll: (roll[1:] > 0).sum() + len(roll) - 1,
     "A2.4": _total_correlation,
     "A2.5": _costs_of_keys,
+    "A3.1": lambda: 150,  # 9,599 predictions, 64 at a time
+    "A3.2": lambda: (3 * 10 + 9 * 4) / 12,
+    "A3.3": lambda: 2 * 7 / 8 * 1_797_720 * 4,
+    "A3.4": lambda n: (np.arange(n) - np.arange(n - 1)[:, None]) % n,
+    "A3.5": lambda: (2 * 20 * 24 * 3600) ** 0.5,
     "A4.1": lambda: 0.9**30,
     "A4.2": lambda: -(-40 * ((60 * 16 - 64 - 1) // 64 + 1) // 8),
     "A4.3": lambda notes: np.bincount(notes.velocity).max() / len(notes.velocity),

@@ -471,6 +471,57 @@ assert np.isclose(sum(alone) - costs.sum(), gap)
 # pieces (`fit(..., transpose=5)`) it should help less.
 
 # %% [markdown]
+# ## A3 Scaling
+#
+# **1.** 9,599 predictions, 64 at a time, and the last window is not full.
+
+# %%
+windows = -(-(9600 - 1) // 64)
+
+assert check("A3.1", windows) == "right"
+
+# %% [markdown]
+# **2.** Sums and counts. (The mean of the means would be 7.)
+
+# %%
+mean = (3 * 10 + 9 * 4) / (3 + 9)
+
+assert check("A3.2", mean) == "right"
+
+# %% [markdown]
+# **3.** Seven chunks to add up, seven to hand round, each an eighth of the vector.
+
+# %%
+bytes_sent = (7 + 7) / 8 * 1_797_720 * 4
+
+assert check("A3.3", bytes_sent) == "right"
+
+# %% [markdown]
+# **4.** In each step it passes on the chunk that it has received in the step before: one lower, round the clock.
+
+# %%
+n = 5
+sends = (np.arange(n) - np.arange(n - 1)[:, None]) % n
+
+assert check("A3.4", sends, n) == "right"
+
+# %% [markdown]
+# **5.** Where the slope is 0: `-c / T**2 + 1 / (2 M) = 0`, so `T = sqrt(2 c M)`, about half an hour. The grid agrees.
+
+# %%
+c, M = 20, 24 * 3600
+interval = (2 * c * M) ** 0.5
+grid = np.arange(600.0, 6000)
+
+assert check("A3.5", interval) == "right"
+assert abs(grid[(c / grid + grid / (2 * M)).argmin()] - interval) < 1
+
+# %% [markdown]
+# **6.** Look at the forget gate: what was taught to last seven frames may last for hundreds if the gate has learned
+# to be nearly 1 for the call, and may not if a little leaks away in each frame. `PieceBatches` begins every piece at
+# the beginning of a window for this reason; in the middle of one the state could not be reset between two frames.
+
+# %% [markdown]
 # ## A4 Your own music
 #
 # **1.** All 30 must miss it. That happens in one folder of 24, and then the package moves a piece.
