@@ -128,7 +128,8 @@ def carry(hidden, begins):
         The same with new tensors.
     """
     if torch.is_tensor(hidden[0]):
-        return tuple(part.detach().masked_fill(begins[:, None], 0) for part in hidden)
+        # In float32, as an LSTM's own fresh state is: mixed precision then treats both alike.
+        return tuple(part.detach().float().masked_fill(begins[:, None], 0) for part in hidden)
     return tuple(
         tuple(part.detach().masked_fill(begins.view(-1, *[1] * (part.ndim - 1)), 0) for part in layer)
         for layer in hidden

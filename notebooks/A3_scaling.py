@@ -132,8 +132,9 @@ def calls(count, generator):
 
 
 # %% [markdown]
-# The state that a model returns hangs on the graph of everything that made it. To carry it on without dragging that
-# graph along, we cut it off: the numbers stay, the gradient ends. This is **truncated backpropagation through time**.
+# The state that a model returns hangs on the *graph*: torch's record of everything that made it, which `backward`
+# walks. To carry the state on without dragging that along, we cut it off: the numbers stay, the gradient ends. This is
+# **truncated backpropagation through time**.
 
 
 # %%
@@ -143,7 +144,7 @@ def cut_off(state):
 
 
 def answers(model, x, window, carried):
-    """What the model says after each question: list of logits (B, 2), one for each; and a step after each window."""
+    """After each window, so that the caller can make a step: logits (B, 2) for each question in it, as a list."""
     state = None
     for t in range(0, FRAMES, window):
         state = cut_off(state) if carried and state is not None else None
@@ -245,8 +246,8 @@ assert math.isclose(along, at_once, rel_tol=1e-5)
 #
 # ### On real pieces
 #
-# Two small Mambas from the same start, the same pieces, frames and number of steps: one trained on windows of 64 whose
-# memory is wiped, one along the pieces. Both are then read twice, as above.
+# Two small Mambas from the same start, on the same pieces: one trained on windows of 64 with its memory wiped before
+# each, one along the pieces. Then both read unknown pieces twice, as above.
 
 # %% tags=["nbval-ignore-output"]
 lesson = {"train": [rolls["train"][i] for i in range(STUDIED)], "validation": held_out[:2]}
@@ -262,8 +263,8 @@ for name, carried in (("trained on windows", False), ("trained along pieces", Tr
 # %% [markdown]
 # Compare the corners: top left is the usual way, bottom right is training and reading with the memory carried. In our
 # full run the second is better by more than a tenth of a nat. And the upper row shows what we saw at the beginning: who
-# was trained on windows has little use for a longer memory. (One seed, a minute of training, nearly the same number of
-# frames and steps: a hint, no proof. A quick test of the notebook is too short to show anything.)
+# was trained on windows has little use for a longer memory. (One seed, a minute of training, nearly as many frames and
+# steps in both: a hint, no proof. A quick test of the notebook is too short to show anything.)
 #
 # ## Memory against context
 #
@@ -397,7 +398,7 @@ assert torch.allclose(right, true, atol=1e-6) and not torch.allclose(wrong, true
 
 # %%
 def ring_steps(vectors):
-    """The vectors (n, n, chunk) of n processes after each step of a ring all-reduce, and who sent what."""
+    """The vectors (n, n, chunk) of n processes, at the start and after each step of a ring all-reduce."""
     state, n = vectors.copy(), len(vectors)
     yield state.copy()
     for step in range(2 * (n - 1)):
@@ -437,9 +438,9 @@ _ = grids[0].set_ylabel("process")
 # %% [markdown]
 # What to see: in each step every row sends one number down to the next row (the last to the first), where it is added.
 # After three steps each process has one chunk with all four shares in it, and in the three steps after that the fours
-# spread to everyone. Each process has sent
-# `2 (n - 1) / n` times its vector, hardly more for 64 processes than for 4, and all wires were busy all the time. The
-# libraries that do this are **NCCL** between GPUs and **gloo** between CPUs. (They know other shapes than rings, too.)
+# spread to everyone. Each process has sent `2 (n - 1) / n` times its vector, hardly more for 64 processes than for 4,
+# and all wires were busy all the time. The libraries that do this are **NCCL** between GPUs and **gloo** between CPUs.
+# (They know other shapes than rings, too.)
 #
 # ## Two processes, for real
 #
@@ -449,7 +450,7 @@ _ = grids[0].set_ylabel("process")
 # `fit` multiplies by the number of processes. These lines of `midigen_utils/training.py` matter, shortened:
 #
 # ```python
-# for i, part in enumerate(parallel.share(batch, accumulate)):    # this process's rows of the batch
+# for i, part in enumerate(parallel.share(batch, accumulate)):  # this process's rows of the batch
 #     loss, nll, states[i] = loss_function(*part, state=states[i])  # sums
 #     scaler.scale(loss / frames * parallel.processes()).backward()  # frames: of the whole batch
 # ```

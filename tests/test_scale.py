@@ -373,3 +373,11 @@ def test_restarts_that_torch_would_lead_to_lost_processes_are_refused(monkeypatc
         monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
     with pytest.raises(ValueError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
         parallel.join("cpu")
+
+
+def test_the_command_line_carries_states_and_accumulates(tunes, tmp_path, midi_data, monkeypatch):
+    monkeypatch.setitem(checkpoints.MODELS, "MusicLSTM", lambda **options: MusicLSTM(hidden_size=8, **options))
+    arguments = options_of_a_run(tunes, tmp_path)
+    assert __main__.main([*arguments, "--carry-state", "--accumulate", "2"]) == 0
+    assert checkpoints.load_checkpoint(tmp_path / "last_model.pt")["settings"]["carry_state"] is True
+    assert __main__.main([*arguments, "--resume"]) == 1  # refused: the run before carried states
