@@ -72,7 +72,8 @@ lint: setup  ## Check style
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 
-check: lint test  ## All that continuous integration runs
+check: lint test  ## All that continuous integration runs; pip-audit, too, where it is installed and finds its service
+	@if $(VENV)/bin/python -c "import pip_audit, urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=9)" 2>/dev/null; then $(RUN) pip_audit --skip-editable; else echo "pip-audit: skipped"; fi
 
 clean:  ## Remove the environment and the caches; corpora, checkpoints and music stay
 	rm -rf $(VENV) midi_data/cache build .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -28,14 +28,11 @@ PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
-<style>
-body {{ margin: 0 auto; padding: 16px; max-width: 1400px; font: 16px/1.5 system-ui, sans-serif; }}
-h1 {{ font-size: 1.4em; margin: 0 0 12px; }}
-.midigen {{ margin-bottom: 16px; }}
-</style>
+<style>{style}</style>
 </head>
 <body>
 <main>
@@ -46,17 +43,31 @@ h1 {{ font-size: 1.4em; margin: 0 0 12px; }}
 """
 
 
+STYLE = """
+body { margin: 0 auto; padding: 16px; max-width: 1400px; font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.4em; margin: 0 0 12px; }
+.midigen { margin-bottom: 16px; }
+"""
+# What a saved page may do: show its picture, play the sound it makes, run the scripts of its players. Nothing else.
+POLICY = (
+    "default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; media-src blob:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
 class Player:
     """What `player` returns: shows itself in a notebook, and writes itself as a page.
 
     Attributes:
         html: `str`, a piece of HTML for a notebook or for a page of your own.
         title: `str`, as it was given.
+        script: `str`, what its `<script>` holds: made of notes, of nothing that somebody wrote.
     """
 
-    def __init__(self, html, title, description):
+    def __init__(self, html, title, description, script):
         self.html = html
         self.title = title
+        self.script = script
         self.description = description
 
     def __repr__(self):
@@ -137,9 +148,26 @@ def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
         "MUSIC": music_json,
         "PIANO": json.dumps(PIANO, separators=(",", ":")),
     }
-    template = (Path(__file__).parent / "browser.html").read_text(encoding="utf-8")
-    filled = re.sub(r"\{\{([A-Z_]+)\}\}", lambda match: values[match[1]], template)
-    return Player(filled, title, f"{title!r}, {seconds:.1f} s, {len(notes.start)} notes")
+    template = _template()
+    filled, script = (
+        re.sub(r"\{\{([A-Z_]+)\}\}", lambda match: values[match[1]], text)
+        for text in (template, _inside("script", template))
+    )
+    return Player(filled, title, f"{title!r}, {seconds:.1f} s, {len(notes.start)} notes", script)
+
+
+def _template():
+    return (Path(__file__).parent / "browser.html").read_text(encoding="utf-8")
+
+
+def _inside(tag, text):
+    return re.search(f"<{tag}>(.*)</{tag}>", text, re.S)[1]
+
+
+def _allowed(texts):
+    """The scripts or styles with exactly these texts, as a content security policy names them."""
+    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
+    return " ".join(sorted({f"'sha256-{one}'" for one in hashes})) or "'none'"
 
 
 def _file_name(title):
@@ -151,6 +179,9 @@ def _file_name(title):
 def save_page(path, players, title=""):
     """Write several players as one page that needs nothing else and no network.
 
+    A content security policy forbids the page whatever its players do not need, so a text that
+    found its way into it could neither run nor fetch anything.
+
     Args:
         path: where to write; its folder is made, and a crash leaves no half file.
         players: list of `Player`.
@@ -161,7 +192,12 @@ def save_page(path, players, title=""):
     """
     title = html.escape(title or "midigen")
     heading = f"<h1>{title}</h1>\n" if len(players) > 1 else ""
-    page = PAGE.format(title=title, body=heading + "\n".join(player.html for player in players))
+    policy = POLICY.format(
+        scripts=_allowed(player.script for player in players),
+        styles=_allowed([STYLE, _inside("style", _template())]),
+    )
+    body = heading + "\n".join(player.html for player in players)
+    page = PAGE.format(title=title, policy=policy, style=STYLE, body=body)
     with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)

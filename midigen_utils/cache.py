@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
 
     Raises:
         ValueError: not one file of the corpus could be read.
-        OSError: `midi_data` cannot be written.
+        OSError: `midi_data` cannot be written, and what to do; a cache that is whole needs no writing.
     """
     check_config(config)
     folder = _cache_folder(corpus, config, sustain)
@@ -126,21 +127,33 @@ def _read_index(folder, keys):
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         sizes = {split: (folder / f"{split}.u8").stat().st_size for split in SPLITS}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(index, dict) or index.get("sum") != _sum(index):
         return None
     return index if all(sizes[split] == keys * sum(index["lengths"][split]) for split in SPLITS) else None
 
 
+def _sum(index):
+    """A check sum of an index: a length that has changed would cut all pieces after it in wrong places."""
+    return zlib.crc32(json.dumps([index.get("lengths"), index.get("skipped")]).encode())
+
+
 def _build(corpus, midi_config, sustain, folder, workers):
+    keys = midi_config["max_pitch"] - midi_config["min_pitch"] + 1
+    if folder.exists() and _read_index(folder, keys) is None:  # read again: another process may have built it just now
+        print(f"The cache {folder} is damaged: it is built again.")
     _remove_left_overs(folder.parent)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-    try:
-        index = _write_rolls(corpus, midi_config, sustain, temporary, workers)
-        (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
-        _publish(temporary, folder, midi_config["max_pitch"] - midi_config["min_pitch"] + 1)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with config.disk_errors_explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+        try:
+            index = _write_rolls(corpus, midi_config, sustain, temporary, workers)
+            index["sum"] = _sum(index)
+            (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
+            _publish(temporary, folder, keys)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     for old in folder.parent.glob(glob.escape(folder.name[:-12]) + "*"):  # made from files that have changed since
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)
@@ -188,7 +201,7 @@ def _remove_left_overs(folder):
             last_write = max(path.stat().st_mtime for path in [left_over, *left_over.iterdir()])
         except OSError:  # it was renamed or removed at this moment
             continue
-        if time.time() - last_write > 3600:
+        if abs(time.time() - last_write) > 3600:  # or from a time to come: somebody has set the clock back
             shutil.rmtree(left_over, ignore_errors=True)
 
 

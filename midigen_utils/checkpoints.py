@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -35,8 +36,7 @@ def save_checkpoint(path, model, optimizer, epoch, val_loss, **extras):
         "version": _version(),
         **extras,
     }
-    with config.written_whole(path) as temporary:
-        torch.save(state, temporary)
+    _write(state, path)
 
 
 def load_checkpoint(path):
@@ -56,14 +56,17 @@ def load_checkpoint(path):
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no checkpoint there; train first (`make train`), or give the path of one")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        damaged = _damaged_part(path)
+        state = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path}: refused, it holds more than plain data and could run code when loaded; "
             "save tensors, numbers, text, lists and dicts only"
         ) from None
     except Exception as error:
-        raise ValueError(f"{path}: not a checkpoint, or cut off ({type(error).__name__})") from None
+        raise ValueError(f"{path}: not a checkpoint, or damaged or cut off ({type(error).__name__})") from None
+    if damaged:
+        raise ValueError(f"{path}: damaged, {damaged} is not what was written")
     missing = {"epoch", "model_state_dict", "optimizer_state_dict", "val_loss"} - set(
         state if isinstance(state, dict) else ()
     )
@@ -72,6 +75,31 @@ def load_checkpoint(path):
     if not isinstance(state.setdefault("midi_config", dict(config.MIDI_CONFIG)), dict):
         raise ValueError(f"{path}: its midi_config is no dict; the checkpoint is damaged")
     config.check_config(state["midi_config"])
+    return state
+
+
+def load_last(folder):
+    """The checkpoint to resume from: `last_model.pt`, or `best_model.pt` of the same run if that one is damaged.
+
+    Args:
+        folder: `Path` of a run of `fit`.
+
+    Returns:
+        The dict of `load_checkpoint`.
+
+    Raises:
+        FileNotFoundError: no `last_model.pt`.
+        ValueError: both are damaged, or there is only one.
+    """
+    try:
+        return load_checkpoint(folder / "last_model.pt")
+    except ValueError as error:
+        problem = error
+    try:
+        state = load_checkpoint(folder / "best_model.pt")
+    except (FileNotFoundError, ValueError):
+        raise ValueError(f"{problem}; best_model.pt cannot stand in for it: train anew, without resume") from None
+    print(f"{problem}. Going on from best_model.pt instead, after epoch {state['epoch'] + 1}.")
     return state
 
 
@@ -95,7 +123,9 @@ def load_model(path=None, device=None):
     state = load_checkpoint(path)
     name = state.get("model")
     if name is not None and name not in MODELS:
-        raise ValueError(f"{path}: a checkpoint of {name}, which this version does not know ({', '.join(MODELS)})")
+        raise ValueError(
+            f"{path}: a checkpoint of {name}{_other_version(state)}; this version knows {', '.join(MODELS)}"
+        )
     for candidate in [name] if name else MODELS:
         try:
             model = MODELS[candidate](**state.get("model_config", {}))
@@ -104,7 +134,7 @@ def load_model(path=None, device=None):
             problem = error
             continue
         return model.to(device or "cpu").eval()
-    raise ValueError(f"{path}: weights of another model; {str(problem)[:300]}")
+    raise ValueError(f"{path}: weights of another model{_other_version(state)}; {str(problem)[:300]}")
 
 
 def export_model(path, output):
@@ -128,8 +158,7 @@ def export_model(path, output):
     state["optimizer_state_dict"]["state"] = {}
     kept = ("epoch", "model_state_dict", "optimizer_state_dict", "val_loss")
     about = ("model", "model_config", "version", "midi_config", "corpus", "all_instruments", "settings", "history")
-    with config.written_whole(output) as temporary:
-        torch.save({name: state[name] for name in (*kept, *about) if name in state}, temporary)
+    _write({name: state[name] for name in (*kept, *about) if name in state}, output)
     return Path(output).stat().st_size
 
 
@@ -144,20 +173,28 @@ def restore_run(model, optimizer, scaler, state, settings):
             f"cannot resume: the checkpoint is of {state.get('model')}{state.get('model_config')}, "
             f"the model is {type(model).__name__}{model.config}"
         )
-    if "settings" not in state:
-        raise ValueError("cannot resume: the checkpoint holds a model, but not where its training stopped")
+    if not {"settings", "history", "step", "total", "scaler_state_dict", "rng_state", "cuda_rng_state"} <= state.keys():
+        raise ValueError(
+            "cannot resume: the checkpoint holds a model, but not where its training stopped" + _other_version(state)
+        )
     other = [
-        f"{name} was {old}, now {settings[name]}" for name, old in state["settings"].items() if old != settings[name]
+        f"{name} was {state['settings'].get(name)}, now {settings.get(name)}"
+        for name in {**state["settings"], **settings}
+        if state["settings"].get(name) != settings.get(name)
     ]
     if other:
         raise ValueError(f"cannot resume with other settings or data ({'; '.join(other)}): use those of before")
     model.load_state_dict(state["model_state_dict"])
     optimizer.load_state_dict(state["optimizer_state_dict"])
-    scaler.load_state_dict(state["scaler_state_dict"])
+    if state["scaler_state_dict"]:  # a device that needs none, such as the CPU, saves none
+        scaler.load_state_dict(state["scaler_state_dict"])
     torch.set_rng_state(state["rng_state"])
     if torch.cuda.is_available() and state["cuda_rng_state"]:
         states = state["cuda_rng_state"]  # of the first process, whose GPU is the first; all draw what it draws
-        torch.cuda.set_rng_state_all(states if processes() == 1 else states[:1] * torch.cuda.device_count())
+        if processes() > 1:
+            states = states[:1] * torch.cuda.device_count()
+        for device, one in zip(range(torch.cuda.device_count()), states):  # there may have been more GPUs, or fewer
+            torch.cuda.set_rng_state(one, device)
     if torch.backends.mps.is_available() and state.get("mps_rng_state") is not None:
         torch.mps.set_rng_state(state["mps_rng_state"])
 
@@ -183,6 +220,27 @@ def run_state(scaler, history, step, total, carried, settings, midi_config):
         "cuda_rng_state": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "mps_rng_state": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
+
+
+def _damaged_part(path):
+    """The first part of a checkpoint that differs from its check sum, which torch.load ignores; `None` if all agree."""
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            return None
+        archive = zipfile.ZipFile(file)
+        packed = next((info.filename for info in archive.infolist() if info.file_size > info.compress_size), None)
+        return packed or archive.testzip()  # torch compresses nothing: a few bytes cannot become gigabytes
+
+
+def _write(state, path):
+    with config.written_whole(path) as temporary, open(temporary, "wb") as file:
+        torch.save(state, file)  # into an open file: a full disk is then an OSError that says so
+
+
+def _other_version(state):
+    """Words for a message: which version wrote the checkpoint, if it was another one."""
+    written = state.get("version", _version())
+    return "" if written == _version() else f" (written by midigen {written}, this is {_version()})"
 
 
 def _version():

@@ -1,5 +1,6 @@
 """The constants of the course, where files live, and which device computes."""
 
+import errno
 import math
 import os
 import random
@@ -64,13 +65,39 @@ def written_whole(path):
         ends well, and is removed when it does not.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            if os.path.lexists(temporary):
+                temporary.unlink()
+
+
+@contextmanager
+def disk_errors_explained(path):
+    """Say what to do when the block cannot write: the disk is full, or the folder is read-only.
+
+    Args:
+        path: what the block writes; it is named.
+
+    Raises:
+        OSError: in place of the system's, of the same kind and `errno`.
+    """
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            problem = "the disk is full, or your share of it: free some space and run this again"
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            problem = "this place is read-only for you: change its permissions, or take a folder of your own"
+        else:
+            raise
+        explained = type(error)(f"{path} was not written, what was there is as before; {problem}")
+        explained.errno = error.errno
+        raise explained from error
 
 
 def check_config(config):

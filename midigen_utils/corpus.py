@@ -121,7 +121,8 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
 
     Raises:
         FileNotFoundError: no such folder, or no CSV in it.
-        ValueError: the CSV is not UTF-8, lacks a column, or a row cannot be understood.
+        ValueError: the CSV is not UTF-8, lacks a column, a row cannot be understood, or names a file outside the
+            folder.
     """
     folder = Path(folder) if folder else config.find_data(MAESTRO_FOLDER)
     table = _metadata_file(folder)
@@ -135,25 +136,34 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{table}: not UTF-8 text; save it with that encoding") from None
-    with io.StringIO(text, newline="") as file:
-        rows = csv.DictReader(file)
-        missing = [column for column in COLUMNS if column not in (rows.fieldnames or [])]
-        if missing:
-            raise ValueError(f"{table}: no column {', '.join(missing)}; is this MAESTRO's CSV?")
-        for number, row in enumerate(rows, start=2):
-            path = folder / (row["midi_filename"] or "")
-            if row["split"] not in SPLITS or not row["midi_filename"]:
-                raise ValueError(f"{table}, line {number}: needs a midi_filename and a split of {', '.join(SPLITS)}")
-            if not path.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"{table}, line {number}: {row['midi_filename']!r} lies outside the folder")
-            if not path.is_file():
-                skipped.append((path, "listed in the CSV but missing"))
-                continue
-            try:
-                year, duration = int(row["year"]) if row["year"] else None, float(row["duration"] or 0)
-            except ValueError as error:
-                raise ValueError(f"{table}, line {number}: {error}") from None
-            pieces.append(Piece(path, row["split"], row["canonical_composer"], row["canonical_title"], year, duration))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), restval=""))
+    except csv.Error as error:
+        raise ValueError(f"{table}: not a CSV file ({error})") from None
+    missing = [column for column in COLUMNS if not rows or column not in rows[0]]
+    if missing:
+        raise ValueError(f"{table}: no row, or no column {', '.join(missing)}; is this MAESTRO's CSV?")
+    for number, row in enumerate(rows, start=2):
+        if row["split"] not in SPLITS or not row["midi_filename"]:
+            raise ValueError(f"{table}, line {number}: needs a midi_filename and a split of {', '.join(SPLITS)}")
+        path = folder / row["midi_filename"]
+        try:
+            inside = path.resolve().is_relative_to(folder.resolve())  # wherever symbolic links lead, too
+            there = inside and path.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # too long for a name, a zero byte, a loop of links
+            raise ValueError(
+                f"{table}, line {number}: {row['midi_filename'][:80]!r} is no file name: {error}"
+            ) from None
+        if not inside:
+            raise ValueError(f"{table}, line {number}: {row['midi_filename']!r} lies outside the folder")
+        if not there:
+            skipped.append((path, "listed in the CSV but missing"))
+            continue
+        try:
+            year, duration = int(row["year"]) if row["year"] else None, float(row["duration"] or 0)
+        except ValueError as error:
+            raise ValueError(f"{table}, line {number}: {error}") from None
+        pieces.append(Piece(path, row["split"], row["canonical_composer"], row["canonical_title"], year, duration))
     if not pieces:
         raise ValueError(f"{table}: none of its {len(skipped)} files is in {folder}")
     return Corpus(name, folder, tuple(pieces), tuple(skipped), all_instruments)
@@ -209,8 +219,8 @@ def _split_by_hash(value):
 
 def _metadata_file(folder):
     """The CSV of a folder in MAESTRO's layout, or `None`."""
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted(path for path in folder.glob("*.csv") if path.is_file()):
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            if "midi_filename" in file.readline():
+            if "midi_filename" in file.readline(10_000):
                 return path
     return None

@@ -89,8 +89,11 @@ def _is_complete(corpus):
     table = corpus / f"{MAESTRO}.csv"
     if not table.is_file():
         return False
-    with open(table, encoding="utf-8", newline="") as file:
-        return all((corpus / (row.get("midi_filename") or "")).is_file() for row in csv.DictReader(file))
+    try:
+        with open(table, encoding="utf-8", newline="") as file:
+            return all((corpus / (row.get("midi_filename") or "")).is_file() for row in csv.DictReader(file))
+    except (csv.Error, ValueError):  # a table that is damaged
+        return False
 
 
 def _bytes_in(part):

@@ -62,7 +62,8 @@ def plot_piano_roll(piano_roll, config=MIDI_CONFIG, ax=None, seed_frames=0, titl
     bottom, top = pitch_range or _octaves(roll, config)
     ax.set_ylim(bottom - 0.5, top + 0.5)
     _name_keys(ax.yaxis, bottom, top)
-    ax.set(xlabel="time (s)", ylabel="key", title=title)
+    ax.set(xlabel="time (s)", ylabel="key")
+    ax.set_title(title or "", parse_math=False)  # of a file, perhaps: a dollar in it is a dollar
     ax.grid(axis="y", linewidth=0.5, alpha=0.4)
     if 0 < seed_frames < len(roll):
         ax.axvline(seed_frames / fs, color=GREY, linewidth=1, linestyle="--")

@@ -2,18 +2,16 @@
 
 import csv
 import math
-import signal
-import threading
 import time
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import config, parallel
-from .checkpoints import keep_earlier_run, load_checkpoint, restore_run, run_state, save_checkpoint
+from . import config, faults, parallel
+from .checkpoints import keep_earlier_run, load_last, restore_run, run_state, save_checkpoint
 from .config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SEQUENCE_LENGTH, STRIDE
 from .dataset import Batches, PieceBatches, SequenceDataset
 from .heads import use_head
@@ -72,9 +70,9 @@ def fit(
             memory and a little more time.
         seed: of the order of the windows and of torch's random numbers.
         patience: stop after so many epochs without a better validation loss; `None` never does.
-        resume: go on from `last_model.pt` with the same settings and data: gives exactly the run that was not
-            interrupted. Only `learning_rate`, `epochs` and `patience` may be others: then it is another run, whose
-            learning rate is that of this place in the new one.
+        resume: go on from `last_model.pt` (if it is damaged, from `best_model.pt`) with the same settings and data:
+            gives exactly the run that was not interrupted. Only `learning_rate`, `epochs` and `patience` may be
+            others: then it is another run, whose learning rate is that of this place in the new one.
         folder: where to write, default `midi_data/`.
         device: `torch.device`, default `pick_device()`.
         midi_config: the `MIDI_CONFIG` of the rolls, kept in the checkpoint.
@@ -86,7 +84,9 @@ def fit(
 
     Raises:
         FileNotFoundError: nothing to resume.
-        RuntimeError: the loss is no longer a number; says what to try.
+        OSError: nothing can be written into `folder`.
+        RuntimeError: the loss is no longer a number, or too little memory: says what to try. Or another training
+            writes into `folder`.
         ValueError: no training window or validation frame, or a checkpoint of another model or run.
     """
     for split in ("train", "validation"):
@@ -116,16 +116,6 @@ def fit(
         "carry_state": carry_state,
         "windows": batches.windows,
     }
-    if resume:
-        state = parallel.from_first(lambda: load_checkpoint(folder / "last_model.pt"))
-        restore_run(model, optimizer, scaler, state, settings)
-        history, epoch, step, total = state["history"], state["epoch"] + 1, state["step"], state["total"]
-        if state.get("carried"):
-            states = _of_this_process(state["carried"], accumulate, device)
-    else:
-        config.seed_everything(seed)
-        if parallel.rank() == 0:
-            keep_earlier_run(folder)
 
     def save(name, epoch, step=0, total=0.0, states=()):
         carried = parallel.gathered([_moved(state, "cpu") for state in states])
@@ -134,7 +124,18 @@ def fit(
             val_loss = history[-1]["val_loss"] if history else math.inf
             save_checkpoint(folder / name, model, optimizer, epoch, val_loss, **state)
 
-    with _ctrl_c_between_steps() as pressed:
+    alone = faults.only_training(folder) if parallel.rank() == 0 else nullcontext()
+    with alone, faults.ctrl_c_between_steps(folder) as pressed:
+        if resume:
+            state = parallel.from_first(lambda: load_last(folder))
+            restore_run(model, optimizer, scaler, state, settings)
+            history, epoch, step, total = state["history"], state["epoch"] + 1, state["step"], state["total"]
+            if state.get("carried"):
+                states = _of_this_process(state["carried"], accumulate, device)
+        else:
+            config.seed_everything(seed)
+            if parallel.rank() == 0:
+                keep_earlier_run(folder)
         while epoch < epochs and not _out_of_patience(history, patience):
             started, seen = time.perf_counter(), 0
             model.train()
@@ -148,29 +149,32 @@ def fit(
                     group["lr"] = learning_rate_at(epoch * len(batches) + step, epochs * len(batches), learning_rate)
                 optimizer.zero_grad()
                 nats, frames = 0.0, batch[2].sum()
-                for i, part in enumerate(parallel.share(batch, accumulate)):
-                    with config.autocast(device), parallel.averaging_now(loss_function, i == accumulate - 1):
-                        loss, nll, states[i] = loss_function(*part, state=states[i])
-                    if not torch.isfinite(loss):
-                        raise RuntimeError(_not_a_number(epoch, step, learning_rate))
-                    # The sum over this part's frames becomes its share of the mean over the batch.
-                    scaler.scale(loss / frames * parallel.processes()).backward()
-                    nats += nll.item()
-                scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
-                scaler.step(optimizer)
-                scaler.update()
+                with faults.memory_explained(device, epoch, step, batch_size, accumulate):
+                    for i, part in enumerate(parallel.share(batch, accumulate)):
+                        with config.autocast(device), parallel.averaging_now(loss_function, i == accumulate - 1):
+                            loss, nll, states[i] = loss_function(*part, state=states[i])
+                        if not torch.isfinite(loss):
+                            raise RuntimeError(faults.not_a_number(epoch, step, learning_rate))
+                        # The sum over this part's frames becomes its share of the mean over the batch.
+                        scaler.scale(loss / frames * parallel.processes()).backward()
+                        nats += nll.item()
+                    scaler.unscale_(optimizer)
+                    norm = nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
+                    if not scaler.is_enabled() and not torch.isfinite(norm):  # with a scaler such a step is left out
+                        raise RuntimeError(faults.not_a_number(epoch, step, learning_rate))
+                    scaler.step(optimizer)
+                    scaler.update()
                 nats, stop = parallel.total([nats, len(pressed)]).tolist()
                 total, step, seen = total + nats, step + 1, seen + frames.item()
                 progress.set_postfix(nats_per_frame=f"{nats / frames.item():.3f}")
                 if stop:
                     progress.close()
                     save("last_model.pt", epoch - 1, step, total, states if carry_state else ())
-                    _stop(f"in epoch {epoch + 1}, step {step}")
-            speed = seen / (time.perf_counter() - started)
+                    faults.stop(pressed, f"in epoch {epoch + 1}, step {step}")
+            speed = seen / max(time.perf_counter() - started, 1e-9)  # there are clocks that stand still
             val_loss = evaluate(model, rolls["validation"], device, shared=True)["nll"]
             if not math.isfinite(val_loss):
-                raise RuntimeError(_not_a_number(epoch, step, learning_rate))
+                raise RuntimeError(faults.not_a_number(epoch, step, learning_rate))
             seconds, train_loss = time.perf_counter() - started, total / batches.predicted
             history.append(dict(epoch=epoch, train_loss=train_loss, val_loss=val_loss, seconds=round(seconds, 2)))
             if val_loss == min(row["val_loss"] for row in history):
@@ -186,7 +190,7 @@ def fit(
                     on_epoch(history)
             epoch, step, total, states = epoch + 1, 0, 0.0, [None] * accumulate
             if parallel.total([len(pressed)]).item():
-                _stop(f"after epoch {epoch}")
+                faults.stop(pressed, f"after epoch {epoch}")
     return history
 
 
@@ -204,34 +208,6 @@ def _of_this_process(carried, accumulate, device):
         )
     first = parallel.rank() * accumulate
     return [_moved(state, device) for state in carried[first : first + accumulate]]
-
-
-def _stop(where):
-    print(f"Interrupted {where}. Saved: resume=True (--resume) goes on here.")
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _ctrl_c_between_steps():
-    """A list that is no longer empty once Ctrl-C was pressed, so that no step or validation is left half done.
-
-    A second Ctrl-C stops at once. In a thread, which no Ctrl-C reaches, nothing changes.
-    """
-    pressed = []
-
-    def note(signal_number, frame):
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(True)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def learning_rate_at(step, steps, highest=LEARNING_RATE):
@@ -330,14 +306,6 @@ def _out_of_patience(history, patience):
         return False
     best = min(history, key=lambda row: row["val_loss"])["epoch"]
     return history[-1]["epoch"] - best >= patience
-
-
-def _not_a_number(epoch, step, learning_rate):
-    return (
-        f"the loss is NaN or infinite in epoch {epoch + 1}, step {step + 1}: training has diverged. Try a learning "
-        f"rate below {learning_rate:g}, check that the rolls hold no NaN, and that the loss is computed from logits. "
-        "The weights of the epoch before, if there was one, are in last_model.pt."
-    )
 
 
 def _write_history(path, history):

@@ -205,7 +205,7 @@ def test_fifty_players_draw_only_what_is_seen(open_page):
     assert 1 <= drawn <= 10
     assert page.locator("audio[src]").count() == 0
     page.locator(".midigen").nth(49).scroll_into_view_if_needed()
-    page.wait_for_function("[...document.querySelectorAll('.midigen-roll')][49].style.width")
+    page.wait_for_function("() => [...document.querySelectorAll('.midigen-roll')][49].style.width")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -227,7 +227,7 @@ def test_dark_and_light_follow_the_system_and_the_notebooks_theme_wins(open_page
     root = page.locator(".midigen")
     dark = root.evaluate(background)
     page.evaluate("document.body.dataset.jpThemeLight = 'true'")
-    page.wait_for_function("!document.querySelector('.midigen-dark')")
+    page.wait_for_function("() => !document.querySelector('.midigen-dark')")
     light = root.evaluate(background)
     page.evaluate("document.body.dataset.jpThemeLight = 'false'")
     page.wait_for_selector(".midigen-dark")

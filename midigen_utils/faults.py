@@ -1,0 +1,134 @@
+"""What can stop a training, and what is said then: Ctrl-C, a second training, too little memory, NaN."""
+
+import errno
+import os
+import signal
+import threading
+from contextlib import contextmanager, suppress
+
+from . import config
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
+TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+
+
+@contextmanager
+def ctrl_c_between_steps(folder):
+    """A list that is no longer empty once Ctrl-C was pressed, so that no step or validation is left half done.
+
+    A second Ctrl-C stops at once. In a thread, which no Ctrl-C reaches, so does the first `KeyboardInterrupt`
+    that somebody sends. Then nothing is saved: the weights may be in the middle of a step.
+
+    Args:
+        folder: where the training saves.
+    """
+    pressed = []
+
+    def note(signal_number, frame):
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append("once")
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, note) if main else None
+    try:
+        yield pressed
+    except KeyboardInterrupt:
+        if "saved" not in pressed:
+            there = (folder / "last_model.pt").is_file()
+            print("Interrupted at once: what came after the last save is lost. " + (HOW_TO_RESUME if there else ""))
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
+
+
+HOW_TO_RESUME = "resume=True (--resume) goes on from last_model.pt."
+
+
+def stop(pressed, where):
+    """End a training whose state has just been saved."""
+    pressed.append("saved")
+    print(f"Interrupted {where}. Saved: {HOW_TO_RESUME}")
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def only_training(folder):
+    """Let one training at a time write into a folder; the system lifts the lock when a process ends, however it ends.
+
+    Args:
+        folder: `Path`; it is made, so a place where nothing can be written is named before hours of training.
+
+    Raises:
+        RuntimeError: another training, of this process or another one, writes there.
+        OSError: nothing can be written there.
+    """
+    path = folder / ".training"
+    with config.disk_errors_explained(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a")
+    with file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            if fcntl and os.fstat(file.fileno()).st_nlink == 0:  # removed by its owner while it was opened here
+                raise BlockingIOError(errno.EAGAIN, "the other training ends at this moment")
+        except OSError as error:
+            if error.errno in TAKEN:
+                raise RuntimeError(
+                    f"another training writes into {folder}: wait for it or stop it, "
+                    "or give this one a folder of its own (folder=, --output)"
+                ) from None
+            # a file system without locks: go on without
+        try:
+            yield
+        finally:
+            if fcntl:
+                path.unlink(missing_ok=True)
+    if not fcntl:  # Windows removes no file that is open; one that another training opened just now stays
+        with suppress(OSError):
+            path.unlink()
+
+
+@contextmanager
+def memory_explained(device, epoch, step, batch_size, accumulate):
+    """Say what to try when a step needs more memory than the device has.
+
+    Raises:
+        RuntimeError: in place of the device's (CUDA, MPS and the CPU each have their own).
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not isinstance(error, MemoryError) and not any(
+            words in str(error) for words in ("out of memory", "allocate memory")
+        ):
+            raise
+        tries = [f"accumulate={2 * accumulate} (--accumulate {2 * accumulate}), which gives the same weights"]
+        if batch_size > 1:
+            tries.insert(0, f"batch_size={batch_size // 2} (--batch-size {batch_size // 2})")
+        raise RuntimeError(
+            f"{device.type} is out of memory in epoch {epoch + 1}, step {step + 1}, with batches of {batch_size} "
+            f"windows. Try {', or '.join(tries)}. In a notebook restart the kernel first: it still holds the memory. "
+            + KEPT
+        ) from error
+
+
+KEPT = "The weights of the epoch before, if there was one, are in last_model.pt."
+
+
+def not_a_number(epoch, step, learning_rate):
+    """What to say when the loss or the gradient is NaN or infinite."""
+    return (
+        f"the loss is NaN or infinite in epoch {epoch + 1}, step {step + 1}: training has diverged. Try a learning "
+        f"rate below {learning_rate:g}, check that the rolls hold no NaN, and that the loss is computed from logits. "
+        + KEPT
+    )
