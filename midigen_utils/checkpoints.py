@@ -15,6 +15,19 @@ from .parallel import processes
 
 MODELS = {"MusicMamba": MusicMamba, "MusicLSTM": MusicLSTM}
 
+KINDS = {  # of the entries of a checkpoint
+    "epoch": int,
+    "model_state_dict": dict,
+    "optimizer_state_dict": dict,
+    "val_loss": (int, float),
+    "midi_config": dict,
+    "model": str,
+    "model_config": dict,
+    "settings": dict,
+    "history": list,
+    "step": int,
+}
+
 
 def save_checkpoint(path, model, optimizer, epoch, val_loss, **extras):
     """Write a checkpoint: to a temporary file first, which is then renamed.
@@ -72,9 +85,15 @@ def load_checkpoint(path):
     )
     if missing:
         raise ValueError(f"{path}: no midigen checkpoint, it lacks {', '.join(sorted(missing))}")
-    if not isinstance(state.setdefault("midi_config", dict(config.MIDI_CONFIG)), dict):
-        raise ValueError(f"{path}: its midi_config is no dict; the checkpoint is damaged")
-    config.check_config(state["midi_config"])
+    state.setdefault("midi_config", dict(config.MIDI_CONFIG))
+    wrong = [name for name, kind in KINDS.items() if name in state and not isinstance(state[name], kind)]
+    wrong += [name for name, value in state["model_state_dict"].items() if not _is_weight(value)] if not wrong else []
+    if wrong:
+        raise ValueError(f"{path}: no midigen checkpoint, or damaged: {str(wrong[0])[:80]} is not what it should be")
+    try:
+        config.check_config(state["midi_config"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its midi_config cannot be used: {error}") from None
     return state
 
 
@@ -128,9 +147,15 @@ def load_model(path=None, device=None):
         )
     for candidate in [name] if name else MODELS:
         try:
-            model = MODELS[candidate](**state.get("model_config", {}))
+            options = state.get("model_config", {})
+            weights = state["model_state_dict"]
+            largest = max((max(weight.shape, default=1) for weight in weights.values()), default=1)
+            layers = max(options.get("n_layers", 1), options.get("num_layers", 1))
+            if layers > len(weights) or any(type(size) is int and size > largest for size in options.values()):
+                raise ValueError(f"weights of at most {largest} rows, {len(weights)} of them, for {options}")
+            model = MODELS[candidate](**options)
             model.load_state_dict(state["model_state_dict"])
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             problem = error
             continue
         return model.to(device or "cpu").eval()
@@ -158,7 +183,10 @@ def export_model(path, output):
     state["optimizer_state_dict"]["state"] = {}
     kept = ("epoch", "model_state_dict", "optimizer_state_dict", "val_loss")
     about = ("model", "model_config", "version", "midi_config", "corpus", "all_instruments", "settings", "history")
-    _write({name: state[name] for name in (*kept, *about) if name in state}, output)
+    try:
+        _write({name: state[name] for name in (*kept, *about) if name in state}, output)
+    except (TypeError, AttributeError, RecursionError, pickle.PicklingError) as error:
+        raise ValueError(f"{path}: holds what cannot be written again ({error})") from None
     return Path(output).stat().st_size
 
 
@@ -184,11 +212,24 @@ def restore_run(model, optimizer, scaler, state, settings):
     ]
     if other:
         raise ValueError(f"cannot resume with other settings or data ({'; '.join(other)}): use those of before")
-    model.load_state_dict(state["model_state_dict"])
-    optimizer.load_state_dict(state["optimizer_state_dict"])
-    if state["scaler_state_dict"]:  # a device that needs none, such as the CPU, saves none
-        scaler.load_state_dict(state["scaler_state_dict"])
-    torch.set_rng_state(state["rng_state"])
+    try:
+        if not _goes_together(state):
+            raise ValueError("its history and the place where it stopped do not go together")
+        model.load_state_dict(state["model_state_dict"])
+        ours = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+        optimizer.load_state_dict(state["optimizer_state_dict"])
+        for group, its in zip(optimizer.param_groups, ours):  # of this version and device, not the file's
+            group.update(its)
+        for p, moments in optimizer.state.items():
+            both = moments["exp_avg"], moments["exp_avg_sq"]
+            if moments["step"] < 0 or not all(_is_weight(moment) and moment.shape == p.shape for moment in both):
+                raise ValueError("the optimiser's state is of other weights")
+        if state["scaler_state_dict"]:  # a device that needs none, such as the CPU, saves none
+            scaler.load_state_dict(state["scaler_state_dict"])
+        torch.set_rng_state(state["rng_state"])
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        problem = f"{type(error).__name__}: {str(error)[:200]}"
+        raise ValueError(f"cannot resume: the checkpoint is damaged{_other_version(state)} ({problem})") from None
     if torch.cuda.is_available() and state["cuda_rng_state"]:
         states = state["cuda_rng_state"]  # of the first process, whose GPU is the first; all draw what it draws
         if processes() > 1:
@@ -197,6 +238,17 @@ def restore_run(model, optimizer, scaler, state, settings):
             torch.cuda.set_rng_state(one, device)
     if torch.backends.mps.is_available() and state.get("mps_rng_state") is not None:
         torch.mps.set_rng_state(state["mps_rng_state"])
+
+
+def _goes_together(state):
+    """Whether the history has a row of numbers for each epoch, and no other."""
+    numbers = [row[name] for row in state["history"] for name in ("epoch", "train_loss", "val_loss", "seconds")]
+    numbers += [state["total"]]
+    return (
+        len(state["history"]) == state["epoch"] + 1
+        and 0 <= state["step"] <= state["settings"]["windows"]
+        and all(isinstance(number, (int, float)) for number in numbers)
+    )
 
 
 def keep_earlier_run(folder):
@@ -220,6 +272,12 @@ def run_state(scaler, history, step, total, carried, settings, midi_config):
         "cuda_rng_state": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "mps_rng_state": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
+
+
+def _is_weight(value):
+    if not torch.is_tensor(value) or value.layout != torch.strided or value._backward_hooks:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()  # as large as it says
 
 
 def _damaged_part(path):

@@ -20,7 +20,8 @@ from test_training import quick, stopped, weights
 
 from midigen_utils import checkpoints, faults, training
 from midigen_utils.cache import load_piano_rolls
-from midigen_utils.checkpoints import load_checkpoint, load_model, restore_run, save_checkpoint
+from midigen_utils.checkpoints import export_model, load_checkpoint, load_model, restore_run, save_checkpoint
+from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.corpus import load_corpus
 from midigen_utils.lstm import MusicLSTM
 from midigen_utils.training import make_optimizer
@@ -200,6 +201,95 @@ def test_a_run_moves_to_a_device_with_a_scaler_and_to_fewer_gpus(toy_rolls, tmp_
         seen.clear()
         restore_run(model, make_optimizer(model), scaler, {**state, "cuda_rng_state": saved}, state["settings"])
         assert seen == expected
+
+
+def rewritten(path, **changes):
+    """A checkpoint with other entries, written anew: its check sums are right."""
+    torch.save({**torch.load(path, weights_only=True), **changes}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer_state_dict": "none"},
+        {"model_state_dict": {"lstm.bias": "none"}},
+        {"model_state_dict": [1]},
+        {"epoch": "3"},
+        {"model": 7},
+        {"model_config": [8]},
+        {"midi_config": {"fs": 16}},
+        {"midi_config": {**MIDI_CONFIG, "fs": "16"}},
+        {"midi_config": {**MIDI_CONFIG, "min_pitch": None}},
+    ],
+    ids=str,
+)
+def test_an_entry_of_another_kind_is_one_error_that_names_the_file(tmp_path, changes):
+    path = rewritten(save_small(tmp_path / "c.pt"), **changes)
+    for read in (load_checkpoint, load_model, lambda path: export_model(path, tmp_path / "small.pt")):
+        with pytest.raises(ValueError, match=r"c\.pt: "):
+            read(path)
+
+
+@pytest.mark.parametrize("size", [{"hidden_size": 10**9}, {"num_layers": 10**9}, {"hidden_size": -1}, {"other": 1}])
+def test_a_model_of_another_size_than_its_weights_costs_neither_time_nor_memory(tmp_path, size):
+    path = rewritten(save_small(tmp_path / "c.pt"), model_config={**small().config, **size})
+    started = time.process_time()
+    with pytest.raises(ValueError, match="c.pt: weights of another model"):
+        load_model(path)
+    assert time.process_time() - started < 2
+
+
+def damages_of_a_run(state):
+    moments, group = state["optimizer_state_dict"]["state"], state["optimizer_state_dict"]["param_groups"]
+    first = {name: value for name, value in moments[0].items() if name != "exp_avg_sq"}
+    yield {"optimizer_state_dict": {"state": moments}}
+    yield {"optimizer_state_dict": {"state": {**moments, 0: first}, "param_groups": group}}
+    yield {"optimizer_state_dict": {"state": {**moments, 0: moments[1]}, "param_groups": group}}
+    yield {"history": [{"epoch": 0}]}
+    yield {"history": []}
+    yield {"epoch": -(10**9)}
+    yield {"step": 10**9}
+    yield {"total": "3"}
+    yield {"rng_state": torch.zeros(3)}
+    yield {"model_state_dict": {}}
+
+
+def test_a_run_whose_parts_do_not_go_together_is_not_resumed(toy_rolls, tmp_path):
+    quick(small(), toy_rolls, tmp_path / "run", epochs=1)
+    path = tmp_path / "run" / "last_model.pt"
+    whole = path.read_bytes()
+    for damage in damages_of_a_run(torch.load(path, weights_only=True)):
+        rewritten(path, **damage)
+        with pytest.raises(ValueError, match="cannot resume: the checkpoint is damaged"):
+            quick(small(), toy_rolls, tmp_path / "run", resume=True)
+        path.write_bytes(whole)
+    assert len(quick(small(), toy_rolls, tmp_path / "run", resume=True)) == 2
+
+
+def test_how_the_optimiser_works_is_not_taken_from_the_file(toy_rolls, tmp_path):
+    quick(small(), toy_rolls, tmp_path, epochs=1)
+    state = load_checkpoint(tmp_path / "last_model.pt")
+    for group in state["optimizer_state_dict"]["param_groups"]:
+        del group["weight_decay"]  # as another version of torch may have it
+        group["betas"] = (5.0, 5.0)
+    model = small()
+    optimizer = make_optimizer(model)
+    restore_run(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), state, state["settings"])
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
+    assert all(group["betas"] == (0.9, 0.999) for group in optimizer.param_groups)
+    state["optimizer_state_dict"]["state"][0]["exp_avg"]._backward_hooks = dict  # a class where functions belong
+    with pytest.raises(ValueError, match="cannot resume: the checkpoint is damaged"):
+        restore_run(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), state, state["settings"])
+
+
+@pytest.mark.slow
+def test_the_fuzzer_reads_every_kind_and_finds_nothing():
+    run = [sys.executable, "tests/fuzz.py", "--minutes", "0.5", "--seed", "99"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = re.findall(r"^(\w+) +(\d+) tried  (\d+) read", done.stdout, re.M)
+    assert len(counts) == 4 and all(int(tried) >= int(read) > 0 for _, tried, read in counts)
 
 
 # ---- the cache ----
