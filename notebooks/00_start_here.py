@@ -86,8 +86,9 @@ for model in (MusicLSTM(), MusicMamba()):
 # make notebooks     # opens JupyterLab here
 # ```
 #
-# Without `make` (on Windows, say) the README has the plain commands. Python 3.11 or newer, two processor cores and 2 GB
-# of memory are enough; a graphics card is used where there is one, and not needed.
+# Without `make` (on Windows, say) the README has the plain commands. Python 3.11 or newer, two processor cores, 2 GB
+# of memory and 2 GB of disk are enough (on Linux without `TORCH_INDEX` more, see the README); a graphics card is used
+# where there is one, and not needed.
 #
 # - *Shift+Enter* runs one cell and goes on to the next. ▶▶ restarts and runs all of them; it asks first. What you
 #   typed stays, what was computed is computed anew. A star, `[*]`, means working, not broken.
