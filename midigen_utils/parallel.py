@@ -4,6 +4,7 @@ Every process has the whole model and reads its share of every batch; then the g
 and all take the same step. So one process and eight train the same model, up to rounding (and dropout).
 """
 
+import gc
 import os
 import sys
 from contextlib import contextmanager, nullcontext
@@ -51,6 +52,8 @@ def join(device=None):
 def leave():
     """The end of what `join` began. After an error it is not called: others may be waiting, and torchrun ends them."""
     if dist.is_available() and dist.is_initialized():
+        gc.collect()  # what still holds on to the group, or its threads outlive it and abort the process
+        dist.barrier()
         dist.destroy_process_group()
 
 

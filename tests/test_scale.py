@@ -351,6 +351,7 @@ def torchrun(tmp_path, tunes, **variables):
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
+@pytest.mark.slow  # half a minute
 def test_a_killed_worker_is_started_again_and_ends_with_the_weights_of_a_run_that_nothing_disturbed(
     tunes, tmp_path, midi_data, monkeypatch
 ):
