@@ -190,7 +190,7 @@ def demo(options):
     print(f"        To beat: {baseline:.2f} nats per frame, by a table of how often each key stays or goes down.")
     config.seed_everything(0)
     folder = config.MIDI_DATA / "demo"
-    fit(MusicMamba(), rolls, epochs=1, batch_size=32, folder=folder)
+    fit(MusicMamba(), rolls, epochs=1, batch_size=32, learning_rate=3e-3, folder=folder)
     print("3 of 4  Composing 30 s from the first 4 s of a chorale that it has never seen.")
     seed, title = _held_out_piece(rolls, 0)
     model = load_model(folder / "best_model.pt", config.pick_device())
