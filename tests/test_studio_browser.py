@@ -63,7 +63,7 @@ def open_notebook(chromium, lab):  # noqa: F811
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{address}/doc/tree/test.ipynb?token=test&reset")
-        page.locator(".jp-Notebook .cm-content").first.wait_for(timeout=60000)
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60000)
         return page
 
     yield open_notebook
