@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .heads import use_head
+from .layers import CausalConv, RMSNorm
 from .scan import scan_step, selective_scan, ssd_scan, ssd_step
 
 HEAD_WIDTH = 64  # channels per head of the SSD form
@@ -260,79 +261,6 @@ class SSDBlock(nn.Module):
         y, h = scan(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, T, H, 64), (B, H, N, 64)
         y = torch.addcmul(y, self.D.unsqueeze(1), x).flatten(-2)  # (B, T, D)
         return self.out_proj(self.gated_norm(y * F.silu(z))), (conv_state, h)
-
-
-class CausalConv(nn.Module):
-    """A convolution over the last K frames of each channel on its own; it never sees a later frame.
-
-    Notebook: 04_mamba
-
-    Args:
-        channels: D.
-        d_conv: frames K.
-    """
-
-    def __init__(self, channels, d_conv):
-        super().__init__()
-        bound = d_conv**-0.5
-        self.weight = nn.Parameter(torch.empty(d_conv, channels).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
-
-    def forward(self, x, state):
-        """`(B, T, D)` and the K - 1 frames before it, or `None` for silence, to `(B, T, D)` and the last K - 1."""
-        if state is None:
-            seen = F.pad(x, (0, 0, len(self.weight) - 1, 0))  # (B, K - 1 + T, D)
-        else:
-            seen = torch.cat([state, x], dim=1)
-        return _Conv.apply(seen, self.weight, self.bias), seen[:, x.shape[1] :].clone()
-
-    def step(self, x, state):
-        """One frame: `(B, D)` to `(B, D)`, and the last K - 1 frames."""
-        seen = torch.cat([state, x.unsqueeze(1)], dim=1)  # (B, K, D)
-        return (seen * self.weight).sum(1) + self.bias, seen[:, 1:]
-
-
-class _Conv(torch.autograd.Function):
-    """y[t] = bias + sum over k of weight[k] seen[t + k]. By hand: autograd would add up one full tensor per k."""
-
-    @staticmethod
-    def forward(ctx, seen, weight, bias):
-        ctx.save_for_backward(seen, weight)
-        y = torch.addcmul(bias, seen[:, : seen.shape[1] - len(weight) + 1], weight[0])  # (B, T, D)
-        for k in range(1, len(weight)):
-            y.addcmul_(seen[:, k : k + y.shape[1]], weight[k])
-        return y
-
-    @staticmethod
-    def backward(ctx, y_grad):
-        seen, weight = ctx.saved_tensors
-        seen_grad, weight_grad = torch.zeros_like(seen), torch.empty_like(weight)
-        for k in range(len(weight)):
-            window = slice(k, k + y_grad.shape[1])
-            seen_grad[:, window].addcmul_(y_grad, weight[k])
-            weight_grad[k] = (y_grad * seen[:, window]).sum((0, 1))
-        return seen_grad, weight_grad, y_grad.sum((0, 1))
-
-
-class RMSNorm(nn.Module):
-    """Scales each vector to a root mean square of 1, then by a learned weight.
-
-    Args:
-        width: length of the vectors.
-
-    Source:
-        Zhang and Sennrich 2019, arXiv 1910.07467.
-    """
-
-    def __init__(self, width):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.register_buffer("eps", torch.tensor(1e-5), persistent=False)  # a tensor: numbers cost an extra copy
-
-    def forward(self, x):
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)  # of each vector, (..., 1)
-        scale = torch.rsqrt(torch.addcmul(self.eps, length, length, value=1 / x.shape[-1]))
-        return x * scale * self.weight
 
 
 def _initial_dt_bias(count):

@@ -253,20 +253,15 @@ def ssd_scan(x, dt, A, B, C, h=None, chunk=64):
         B = B.view(batch, count, 1, size, -1)  # (B, K, 1, Q, N)
         C = C.view(batch, count, 1, size, -1)  # (B, K, 1, Q, N)
         exponent = dt * A.unsqueeze(1)  # (B, K, H, Q)
-
-        # between[i, j] is the decay from frame j to frame i: exp of the exponents at j < t <= i, added up for
-        # each pair on its own, as a difference of two running sums would lose digits.
-        up_to = torch.ones(size, size, device=x.device, dtype=x.dtype).tril()  # [i, t]: t <= i
-        after = up_to.tril(-1)  # [t, j]: t > j
-        between = torch.exp((exponent.unsqueeze(3) * up_to) @ after)  # (B, K, H, Q, Q)
-        y = ((C @ B.transpose(3, 4)).tril() * between) @ x  # (B, K, H, Q, P)
+        between, since_start = _Decays.apply(exponent)  # (B, K, H, Q, Q), (B, K, H, Q)
+        y = ((C @ B.transpose(3, 4)) * between) @ x  # (B, K, H, Q, P)
 
         until_end = between[..., -1, :].unsqueeze(4)  # (B, K, H, Q, 1)
         added = B.transpose(3, 4) @ (x * until_end)  # (B, K, H, N, P): what each chunk leaves in the state
         if h is None and count == 1:
             h = added[:, 0]  # nothing came before
         else:
-            since_start = exponent.cumsum(3).exp().unsqueeze(4)  # (B, K, H, Q, 1)
+            since_start = since_start.unsqueeze(4)  # (B, K, H, Q, 1)
             h = torch.zeros_like(added[:, 0]) if h is None else h
             starts = []
             for kept, new in zip(since_start[..., -1:, :].unbind(1), added.unbind(1)):
@@ -274,6 +269,37 @@ def ssd_scan(x, dt, A, B, C, h=None, chunk=64):
                 h = kept * h + new  # (B, H, N, P)
             y = y + (C @ torch.stack(starts, dim=1)) * since_start
         return y.transpose(2, 3).reshape(batch, count * size, heads, width)[:, :length], h
+
+
+class _Decays(torch.autograd.Function):
+    """Exponents `(..., Q)` to the decays from frame j to frame i, `(..., Q, Q)` at [i, j], 0 where j is later than i,
+    and to those from the start of the chunk, `(..., Q)`.
+
+    The exponents at j < t <= i add up to their running sum at i less that at j. A difference of large sums would lose
+    digits, so whole 64ths and the rest are summed apart: the sums of the 64ths are exact.
+    """
+
+    @staticmethod
+    def forward(ctx, exponent):
+        size = exponent.shape[-1]
+        exponent = exponent * LOG2_E
+        coarse = exponent.mul(64).round().div(64)
+        coarse, fine = coarse.cumsum(-1).view(-1, size), (exponent - coarse).cumsum(-1).view(-1, size)
+        one = torch.ones_like(fine)
+        at_i = torch.stack([coarse, one, fine, one], dim=2)  # (B K H, Q, 4)
+        at_j = torch.stack([one, -coarse, one, -fine], dim=1)  # (B K H, 4, Q)
+        never = fine.new_full((size, size), -torch.inf).triu(1)
+        between = torch.baddbmm(never, at_i, at_j).exp2().view(*exponent.shape, size)  # all differences at once
+        since_start = (coarse + fine).exp2().view(exponent.shape)
+        ctx.save_for_backward(between, since_start)
+        return between, since_start
+
+    @staticmethod
+    def backward(ctx, between_grad, since_grad):
+        between, since_start = ctx.saved_tensors
+        pairs = between_grad.mul(between).tril_(-1)  # a frame's decay to itself is 1, whatever the exponents are
+        ask = pairs.sum(-1) - pairs.sum(-2) + since_grad * since_start
+        return ask.flip(-1).cumsum(-1).flip(-1)  # an exponent has its part in the sums at all later frames
 
 
 def ssd_step(x, dt, A, B, C, h):

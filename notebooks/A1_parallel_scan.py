@@ -611,8 +611,9 @@ def ssd_by_hand(x, dt, A, B, C, size=16):
 
 # %% [markdown]
 # No exponent here is above 0, so nothing overflows; but a difference of two long sums loses digits. The package's
-# `ssd_scan` adds up each pair on its own, which costs one more matrix product. The twin check. First against
-# `ssd_scan`, head by head. Then against the S6 forms, whose leaks can be made equal within a head: the special case.
+# `ssd_scan` sums whole 64ths of the exponents and the rest apart: sums of 64ths are exact, and so is their difference.
+# The twin check. First against `ssd_scan`, head by head. Then against the S6 forms, whose leaks can be made equal
+# within a head: the special case.
 
 # %%
 s6, ssd = random_inputs(2, 40)

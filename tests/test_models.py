@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from midigen_utils.layers import CausalConv, RMSNorm
 from midigen_utils.lstm import MusicLSTM
 from midigen_utils.mamba import MusicMamba, S6Block
 
@@ -329,3 +330,26 @@ def test_every_operator_of_mamba_has_a_kernel_on_apple_gpus(ssm):
         if "dispatch:" in entry and "MPS" not in entry and "Composite" not in entry:
             missing.append(name)
     assert len(recorder.names) > 20 and not missing
+
+
+def test_gradients_written_by_hand_are_right():
+    """Of the norm and the convolution, for a sequence and for one frame."""
+    norm, conv = RMSNorm(5).double(), CausalConv(5, 4).double()
+    nn.init.normal_(norm.weight)
+    for shape in ((2, 7, 5), (2, 5)):
+        x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        torch.testing.assert_close(norm(x), F.rms_norm(x, (5,), norm.weight, 1e-5))
+        assert torch.autograd.gradcheck(
+            lambda x, weight: torch.func.functional_call(norm, {"weight": weight}, x),
+            (
+                x,
+                norm.weight,
+            ),
+        )
+    x, before = torch.randn(2, 7, 5).double().requires_grad_(), torch.randn(2, 3, 5).double().requires_grad_()
+    by_torch = F.conv1d(torch.cat([before, x], 1).mT, conv.weight.T.unsqueeze(1), conv.bias, groups=5).mT
+    torch.testing.assert_close(conv(x, before)[0], by_torch)
+    assert torch.autograd.gradcheck(
+        lambda x, before, weight, bias: torch.func.functional_call(conv, {"weight": weight, "bias": bias}, (x, before)),
+        (x, before, conv.weight, conv.bias),
+    )

@@ -176,6 +176,14 @@ def test_extreme_step_sizes_give_finite_values_and_gradients(dt):
         assert_equal(results[:2], values_and_gradients(textbook, inputs)[:2], 1e-5)
 
 
+def test_ssd_is_exact_among_frames_that_forget_everything():
+    """Its decays are differences of sums, and such frames make the sums large."""
+    inputs = ssd_inputs(2, 130, 5)
+    inputs[1][:, ::7] *= 1e4
+    x, dt, A, B, C, h = (tensor.float() for tensor in inputs)
+    assert_equal(ssd_scan(x, dt, A, B, C, h), ssd_by_textbook(*inputs), 1e-6)
+
+
 def test_a_step_size_of_zero_leaves_the_state_and_a_large_one_forgets_it():
     x, dt, A, B, C, h = random_inputs(1, 3, 8, 4)
     assert torch.equal(selective_scan(x, dt * 0, A, B, C, h)[1], h)
