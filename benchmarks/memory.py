@@ -1,4 +1,4 @@
-"""How far back can the models remember, and does it help? MusicMamba beside MusicLSTM, the same minutes each.
+"""How far back can the models remember, and does it help? Both MusicMambas beside MusicLSTM, the same minutes each.
 
     python benchmarks/memory.py --task copying               4 symbols among blanks, to be said again in order
     python benchmarks/memory.py --task induction             what came after the marker, when it comes again?
@@ -13,6 +13,7 @@ import argparse
 import platform
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -37,17 +38,19 @@ COPIED = 4  # symbols in a sequence of the copying task
 WANDER = 8  # first frames of an induction sequence, one of which is the marker
 DISTANCES = (64, 128, 256, 512)
 SHORT_DISTANCES = (8, 16, 32)  # trained on as well: without them nothing is learned in minutes
+FAR_DISTANCES = (1024, 2048, 4096)  # tested only: farther than anything in training
 STEP_FRAMES = 2048  # of a training step
 RESETS = (64, 256, 1024, 4096)
 PIECES = 48  # of the validation split, on which nothing is chosen here
 LEARNING_RATE = 3e-3  # for models this small
+MODELS = ("MusicMamba", "MusicMamba SSD", "MusicLSTM")
 
 
 def build(name, width, seed):
     """A model for frames of `width` cells, small enough for minutes: both have 0.14 M (toys) or 0.15 M parameters."""
     torch.manual_seed(seed)
-    if name == "MusicMamba":
-        return MusicMamba(width, d_model=96, n_layers=2, ssm="ssd")  # "s6" takes two thirds as many steps in a minute
+    if "Mamba" in name:
+        return MusicMamba(width, d_model=96, n_layers=2, ssm="ssd" if "SSD" in name else "s6")
     return MusicLSTM(width, hidden_size=96 if width == NUM_PITCHES else 104)
 
 
@@ -116,10 +119,13 @@ def toy_loss(model, task, seed):
 
 
 @torch.no_grad()
-def toy_accuracy(model, task, distance, generator):
-    """Part of the answers that are right, 0 to 1, in 512 sequences."""
-    x, where, answers = TOYS[task](512, distance, generator)
-    return (ask(model, x, where).argmax(-1) == answers).float().mean().item()
+def toy_accuracy(model, task, distance, generator, rows=64):
+    """Part of the answers that are right, 0 to 1, in 512 sequences; in fewer, 2**18 frames of them, if they are long."""
+    right = []
+    for _ in range(min(512, 2**18 // distance) // rows):
+        x, where, answers = TOYS[task](rows, distance, generator)
+        right.append((ask(model, x, where).argmax(-1) == answers).float().mean().item())
+    return mean(right)
 
 
 def streams(rolls, rows, length, generator):
@@ -186,20 +192,21 @@ def losses_with_resets(model, rolls, every, rows=32, chunk=256):
 
 
 def toy_table(task, options):
-    """Train both models on a toy and print how often they are right at each distance."""
-    print(f"\n{task}: answers that are right, by frames of distance (chance {1 / SYMBOLS:.1%})\n")
-    print("| model | parameters | steps | " + " | ".join(map(str, DISTANCES)) + " |")
-    print("|---" * (3 + len(DISTANCES)) + "|", flush=True)
-    for name in ("MusicMamba", "MusicLSTM"):
-        model = build(name, 2 + SYMBOLS, options.seed)
-        effort = train(model, toy_loss(model, task, options.seed), options.minutes)
-        unseen = torch.Generator().manual_seed(options.seed + 1_000_003)
-        scores = [f"{toy_accuracy(model, task, distance, unseen):.1%}" for distance in DISTANCES]
-        print(f"| {name} | {effort} | {' | '.join(scores)} |", flush=True)
+    """Train the models on a toy and print how often they are right at each distance."""
+    distances = DISTANCES + FAR_DISTANCES
+    print(f"\n{task}: answers that are right, by frames of distance (chance {1 / SYMBOLS:.1%}); trained up to 512\n")
+    print("| model | seed | parameters | steps | " + " | ".join(map(str, distances)) + " |")
+    print("|---" * (4 + len(distances)) + "|", flush=True)
+    for name, seed in product(MODELS, options.seeds):
+        model = build(name, 2 + SYMBOLS, seed)
+        effort = train(model, toy_loss(model, task, seed), options.minutes)
+        unseen = torch.Generator().manual_seed(seed + 1_000_003)
+        scores = [f"{toy_accuracy(model, task, distance, unseen):.1%}" for distance in distances]
+        print(f"| {name} | {seed} | {effort} | {' | '.join(scores)} |", flush=True)
 
 
 def reset_table(options):
-    """Train both models on whole pieces and print nats per frame by how often the state is reset.
+    """Train the models on whole pieces and print nats per frame by how often the state is reset.
 
     A reset also costs the few frames that a model needs to find out where it is. The second row of each model
     leaves them out: it is over the second half of every 64 frames, the same frames for every column.
@@ -211,18 +218,19 @@ def reset_table(options):
         f"\npieces: nats per frame, {len(pieces)} validation pieces, {sum(pieces.lengths):,} frames (Markov-1 "
         f"{markov:.3f}); gain: {RESETS[0]} less {RESETS[-1]}, mean and standard error over pieces\n"
     )
-    print("| model | parameters | steps | frames | " + " | ".join(f"reset every {n}" for n in RESETS) + " | gain |")
-    print("|---" * (5 + len(RESETS)) + "|", flush=True)
-    for name in ("MusicMamba", "MusicLSTM"):
-        model = build(name, NUM_PITCHES, options.seed)
-        effort = train(model, pieces_loss(model, rolls["train"], options.seed), options.minutes)
+    resets = " | ".join(f"reset every {n}" for n in RESETS)
+    print(f"| model | seed | parameters | steps | frames | {resets} | gain |")
+    print("|---" * (6 + len(RESETS)) + "|", flush=True)
+    for name, seed in product(MODELS, options.seeds):
+        model = build(name, NUM_PITCHES, seed)
+        effort = train(model, pieces_loss(model, rolls["train"], seed), options.minutes)
         losses = [losses_with_resets(model, pieces, every) for every in RESETS]
         for which, first in (("all", 0), ("32 or more after any reset", 32)):
             kept = [[nll[torch.arange(len(nll)) % RESETS[0] >= first] for nll in column] for column in losses]
             scores = " | ".join(f"{torch.cat(column).mean():.3f}" for column in kept)
             gains = [float(short.mean() - long.mean()) for short, long in zip(kept[0], kept[-1])]
             gain = f"{mean(gains):.3f} ± {stdev(gains) / len(gains) ** 0.5:.3f}"
-            print(f"| {name} | {effort} | {which} | {scores} | {gain} |", flush=True)
+            print(f"| {name} | {seed} | {effort} | {which} | {scores} | {gain} |", flush=True)
 
 
 def main():
@@ -231,7 +239,7 @@ def main():
     parser.add_argument("--task", choices=[*TOYS, "pieces"], required=True)
     parser.add_argument("--data", type=Path, help="folder that holds maestro-v3.0.0, for --task pieces")
     parser.add_argument("--minutes", type=float, default=4, help="of training, each model")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     if options.task == "pieces" and not options.data:
@@ -240,7 +248,7 @@ def main():
     print(f"python {' '.join(sys.argv)}")
     print(
         f"torch {torch.__version__}, {platform.machine()}, {options.threads} thread(s), {options.minutes:g} minutes of "
-        f"processor time a model, {STEP_FRAMES} frames a step, learning rate {LEARNING_RATE:g}, seed {options.seed}"
+        f"processor time a model, {STEP_FRAMES} frames a step, learning rate {LEARNING_RATE:g}"
     )
     reset_table(options) if options.task == "pieces" else toy_table(options.task, options)
 

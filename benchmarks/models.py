@@ -61,7 +61,8 @@ def build(name):
     torch.manual_seed(0)
     if name.startswith("mambapy"):
         return MambaPy()
-    return MusicLSTM() if "LSTM" in name else MusicMamba(ssm="ssd" if "SSD" in name else "s6")
+    heads = {"head": "chords", "velocity": 32} if name.endswith("both heads") else {}
+    return MusicLSTM(**heads) if "LSTM" in name else MusicMamba(ssm="ssd" if "SSD" in name else "s6", **heads)
 
 
 def training_step(name, batch, length):
@@ -237,8 +238,9 @@ def main():
             table(f"Scan alone, forward and backward, B {batch}, L {length}", results, batch * length, "mambapy")
     if "generate" in parts:
         for batch in (1, 16):
-            names = ["MusicMamba", "MusicMamba SSD", "MusicLSTM", "mambapy step", "mambapy window"]
-            names += ["LSTM nn.LSTM per frame", "LSTM window"]
+            ours = ["MusicMamba", "MusicMamba SSD", "MusicLSTM"]
+            names = [*ours, *(f"{name}, both heads" for name in ours)]  # chords, and 32 bins of velocity
+            names += ["mambapy step", "mambapy window", "LSTM nn.LSTM per frame", "LSTM window"]
             results = measure("generate", names, batch, 0, *run)
             frames = {name: batch * (FRAMES // 64 if "window" in name else FRAMES) for name in names}
             table(f"Generation with sampling, {batch} stream(s)", results, frames, "mambapy step")
