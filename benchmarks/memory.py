@@ -120,7 +120,7 @@ def toy_loss(model, task, seed):
 
 @torch.no_grad()
 def toy_accuracy(model, task, distance, generator, rows=64):
-    """Part of the answers that are right, 0 to 1, in 512 sequences; in fewer, 2**18 frames of them, if they are long."""
+    """Part of the answers that are right, 0 to 1, in 512 sequences; of long ones in fewer, 2**18 frames of them."""
     right = []
     for _ in range(min(512, 2**18 // distance) // rows):
         x, where, answers = TOYS[task](rows, distance, generator)
