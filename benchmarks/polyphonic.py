@@ -45,7 +45,11 @@ WIDTHS = {"lstm": range(256, 0, -32), "mamba": range(256, 0, -32)}
 
 
 class Predictor(nn.Module):
-    """A model that is told the transposition, and a head: log p(frame t + 1 | frames 0 .. t)."""
+    """A model that is told the transposition, and a head: log p(frame t + 1 | frames 0 .. t).
+
+    With chords it is the `ChordHead`; with keys the same network takes one look, at no note of the frame, and all 88
+    coins are independent.
+    """
 
     def __init__(self, model, head, width):
         super().__init__()
@@ -56,7 +60,7 @@ class Predictor(nn.Module):
             self.core = MusicMamba(inputs, d_model=width, n_layers=2, ssm="ssd")
         self.core.output = None  # the head below takes its place
         self.chords = head == "chords"
-        self.head = ChordHead(width) if self.chords else nn.Linear(width, NUM_PITCHES)
+        self.head = ChordHead(width)
 
     def forward(self, frames, shift, hidden=None):
         """`frames` (B, T + 1, 88) and `shift` (B,), an index of SHIFTS, to log probabilities `(B, T)` and the state."""
@@ -67,8 +71,8 @@ class Predictor(nn.Module):
             features = features * F.dropout(torch.ones_like(features[:, :1]), DROPOUT)
         if self.chords:
             return self.head.log_prob(y, features, x), hidden
-        loss = F.binary_cross_entropy_with_logits(self.head(features), y, reduction="none")
-        return -loss.sum(2), hidden
+        logits = self.head.look(self.head.context(features, x), torch.zeros_like(y))
+        return -F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(2), hidden
 
 
 def build(model, head, most):
@@ -138,11 +142,11 @@ def evaluate(model, pieces, rows=16, chunk=256):
 
 def train(model, splits, minutes, seed, log):
     """Train for minutes of wall clock, validation included. Returns the best averaged model and what it took."""
-    begin = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     weights = torch.tensor([float(len(piece)) for piece in splits["train"]])
     optimizer = make_optimizer(model, LEARNING_RATE)
     average = copy.deepcopy(model)
+    begin = time.perf_counter()
     best, best_state, steps, frames_seen, next_check, fraction = math.inf, None, 0, 0, 1 / CHECKS, 1.0
     while True:
         seconds = time.perf_counter() - begin

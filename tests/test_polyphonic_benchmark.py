@@ -30,11 +30,9 @@ def literal(model, pieces):
             x = torch.cat([piece[:t], told.expand(t, -1)], dim=1)
             features = model.core.features(x.unsqueeze(0))[0][0, -1]
             for key in range(88):
-                if model.chords:
-                    below = torch.where(torch.arange(88) < key, piece[t], 0.0)
-                    logit = model.head.look(model.head.context(features, piece[t - 1]), below)[key]
-                else:
-                    logit = model.head(features)[key]
+                known = torch.arange(88) < (key if model.chords else 0)  # independent keys know no other
+                notes = torch.where(known, piece[t], 0.0)
+                logit = model.head.look(model.head.context(features, piece[t - 1]), notes)[key]
                 p = 1 / (1 + math.exp(-float(logit)))
                 total -= math.log(p if piece[t, key] else 1 - p)
             count += 1
