@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import config
-from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SEQUENCE_LENGTH, STRIDE
+from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
 
 MODEL_NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
 
@@ -79,7 +79,8 @@ def train(options):
         accumulate=options.accumulate,
         seed=options.seed,
         patience=options.patience,
-        resume=options.resume or (parallel.restarted() and parallel.from_first((folder / "last_model.pt").is_file)),
+        resume=options.resume or (parallel.restarted() and parallel.from_first(lambda: checkpoints.can_resume(folder))),
+        save_every=options.save_every,
         folder=folder,
         device=device,
         midi_config=midi_config,
@@ -315,6 +316,7 @@ def _parser():
     number(sub, "seed", int, 0, "of all random numbers")
     sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
     sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")
+    number(sub, "save-every", float, SAVE_EVERY, "minutes between checkpoints in the middle of an epoch")
     sub.add_argument("--output", type=Path, help="folder to write into (default midi_data)")
     sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
     sub = corpus_verb(generate, default="what the model was trained on")

@@ -122,7 +122,7 @@ def memory_explained(device, epoch, step, batch_size, accumulate):
         ) from error
 
 
-KEPT = "The weights of the epoch before, if there was one, are in last_model.pt."
+KEPT = "The weights that were saved last, if any were, are in last_model.pt."
 
 
 def not_a_number(epoch, step, learning_rate):
