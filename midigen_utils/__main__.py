@@ -77,6 +77,7 @@ def train(options):
         transpose=options.transpose,
         carry_state=options.carry_state,
         accumulate=options.accumulate,
+        compile=options.compile,
         seed=options.seed,
         patience=options.patience,
         resume=options.resume or (parallel.restarted() and parallel.from_first(lambda: checkpoints.can_resume(folder))),
@@ -298,10 +299,9 @@ def _parser():
     def number(sub, name, kind, default, text):
         sub.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
 
-    sub = corpus_verb(data, "maestro")
-    sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
-    sub = corpus_verb(train)
-    sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
+    for run, corpus in ((data, "maestro"), (train, "bach")):
+        sub = corpus_verb(run, corpus)
+        sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
     sub.add_argument("--model", choices=MODEL_NAMES, default="mamba")
     sub.add_argument("--head", choices=("keys", "chords"), default="keys", help="what a frame is (default keys)")
     sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
@@ -313,6 +313,7 @@ def _parser():
     number(sub, "transpose", int, 0, "move windows by up to so many semitones, at random")
     number(sub, "accumulate", int, 1, "compute each batch in so many parts, for less memory")
     sub.add_argument("--carry-state", action="store_true", help="go along whole pieces, the state carried")
+    sub.add_argument("--compile", action="store_true", help="use torch.compile, which needs a C++ compiler")
     number(sub, "seed", int, 0, "of all random numbers")
     sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
     sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")

@@ -635,6 +635,17 @@ def test_other_errors_of_a_step_are_left_as_they_are(toy_rolls, tmp_path, monkey
         quick(small(), toy_rolls, tmp_path, on_epoch=on_epoch)
 
 
+def test_a_missing_compiler_is_one_error_that_says_so(toy_rolls, tmp_path, monkeypatch):
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def fail(loss):
+        raise InvalidCxxCompiler()
+
+    on_epoch = fails_in_epoch_two(monkeypatch, fail)
+    with pytest.raises(RuntimeError, match=r"torch\.compile failed \(No working C\+\+ compiler.*train without compile"):
+        quick(small(), toy_rolls, tmp_path, on_epoch=on_epoch)
+
+
 def test_too_little_memory_is_one_line_on_the_command_line(tunes, midi_data, tmp_path, monkeypatch, capsys):
     from midigen_utils.__main__ import main
 

@@ -1,6 +1,7 @@
 import csv
 import math
 import pickle
+import shutil
 import signal
 import time
 
@@ -137,6 +138,17 @@ def test_killed_between_two_saves_of_an_epoch_it_goes_on_to_the_run_that_was_not
     assert torch.equal(weights(whole), weights(resumed))
     assert [r["train_loss"] for r in history] == [r["train_loss"] for r in expected]
     assert [r["val_loss"] for r in history] == [r["val_loss"] for r in expected]
+
+
+@pytest.mark.slow  # half a minute
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "cl"))), reason="torch.compile needs a compiler")
+def test_compiled_steps_give_the_same_weights_and_a_checkpoint_of_the_plain_model(toy_rolls, tmp_path):
+    runs = [MusicLSTM(hidden_size=8) for _ in range(2)]
+    runs[1].load_state_dict(runs[0].state_dict())
+    for model, compile in zip(runs, (False, True)):
+        quick(model, toy_rolls, tmp_path / f"{compile}", batch_size=6, epochs=1, compile=compile)
+    assert torch.allclose(weights(runs[0]), weights(runs[1]), rtol=0, atol=1e-5)
+    assert torch.equal(weights(load_model(tmp_path / "True/last_model.pt")), weights(runs[1]))
 
 
 def test_how_often_a_run_is_saved_changes_nothing_else(toy_rolls, tmp_path, monkeypatch):
