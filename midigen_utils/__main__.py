@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import config
-from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SEQUENCE_LENGTH, STRIDE
+from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
 
 MODEL_NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
 
@@ -77,9 +77,11 @@ def train(options):
         transpose=options.transpose,
         carry_state=options.carry_state,
         accumulate=options.accumulate,
+        compile=options.compile,
         seed=options.seed,
         patience=options.patience,
-        resume=options.resume or (parallel.restarted() and parallel.from_first((folder / "last_model.pt").is_file)),
+        resume=options.resume or (parallel.restarted() and parallel.from_first(lambda: checkpoints.can_resume(folder))),
+        save_every=options.save_every,
         folder=folder,
         device=device,
         midi_config=midi_config,
@@ -297,10 +299,9 @@ def _parser():
     def number(sub, name, kind, default, text):
         sub.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
 
-    sub = corpus_verb(data, "maestro")
-    sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
-    sub = corpus_verb(train)
-    sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
+    for run, corpus in ((data, "maestro"), (train, "bach")):
+        sub = corpus_verb(run, corpus)
+        sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
     sub.add_argument("--model", choices=MODEL_NAMES, default="mamba")
     sub.add_argument("--head", choices=("keys", "chords"), default="keys", help="what a frame is (default keys)")
     sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
@@ -312,9 +313,11 @@ def _parser():
     number(sub, "transpose", int, 0, "move windows by up to so many semitones, at random")
     number(sub, "accumulate", int, 1, "compute each batch in so many parts, for less memory")
     sub.add_argument("--carry-state", action="store_true", help="go along whole pieces, the state carried")
+    sub.add_argument("--compile", action="store_true", help="use torch.compile, which needs a C++ compiler")
     number(sub, "seed", int, 0, "of all random numbers")
     sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
     sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")
+    number(sub, "save-every", float, SAVE_EVERY, "minutes between checkpoints in the middle of an epoch")
     sub.add_argument("--output", type=Path, help="folder to write into (default midi_data)")
     sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
     sub = corpus_verb(generate, default="what the model was trained on")

@@ -29,7 +29,10 @@ KINDS = {  # of the entries of a checkpoint
 }
 
 
-def save_checkpoint(path, model, optimizer, epoch, val_loss, **extras):
+LAST, PREVIOUS, BEST = "last_model.pt", "previous_model.pt", "best_model.pt"  # what `fit` writes
+
+
+def save_checkpoint(path, model, optimizer, epoch, val_loss, previous=None, **extras):
     """Write a checkpoint: to a temporary file first, which is then renamed.
 
     Args:
@@ -37,6 +40,7 @@ def save_checkpoint(path, model, optimizer, epoch, val_loss, **extras):
         model, optimizer: their `state_dict()`s are kept, and the model's name and `config`.
         epoch: last epoch that was completed, counted from 0; -1 for none.
         val_loss: validation loss in nats per frame.
+        previous: path under which the checkpoint that is there now is kept; default: the new one replaces it.
         extras: more entries, of plain types and tensors only.
     """
     state = {
@@ -49,7 +53,7 @@ def save_checkpoint(path, model, optimizer, epoch, val_loss, **extras):
         "version": _version(),
         **extras,
     }
-    _write(state, path)
+    _write(state, path, previous)
 
 
 def load_checkpoint(path):
@@ -70,7 +74,10 @@ def load_checkpoint(path):
         raise FileNotFoundError(f"{path}: no checkpoint there; train first (`make train`), or give the path of one")
     try:
         damaged = _damaged_part(path)
-        state = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+        if not damaged:
+            if zipfile.is_zipfile(path):  # without the numbers first: an error of torch's may print all it has read
+                torch.load(path, map_location="meta", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path}: refused, it holds more than plain data and could run code when loaded; "
@@ -98,7 +105,7 @@ def load_checkpoint(path):
 
 
 def load_last(folder):
-    """The checkpoint to resume from: `last_model.pt`, or `best_model.pt` of the same run if that one is damaged.
+    """The checkpoint to resume from: `last_model.pt`; if that one is damaged the one before it, or the best.
 
     Args:
         folder: `Path` of a run of `fit`.
@@ -107,19 +114,29 @@ def load_last(folder):
         The dict of `load_checkpoint`.
 
     Raises:
-        FileNotFoundError: no `last_model.pt`.
-        ValueError: both are damaged, or there is only one.
+        FileNotFoundError: nothing to go on from.
+        ValueError: all are damaged.
     """
-    try:
-        return load_checkpoint(folder / "last_model.pt")
-    except ValueError as error:
-        problem = error
-    try:
-        state = load_checkpoint(folder / "best_model.pt")
-    except (FileNotFoundError, ValueError):
-        raise ValueError(f"{problem}; best_model.pt cannot stand in for it: train anew, without resume") from None
-    print(f"{problem}. Going on from best_model.pt instead, after epoch {state['epoch'] + 1}.")
-    return state
+    if not can_resume(folder):
+        raise FileNotFoundError(f"{folder / LAST}: nothing to go on from; train first, without resume")
+    problems = []
+    for name in (LAST, PREVIOUS, BEST):
+        try:
+            state = load_checkpoint(folder / name)
+        except (FileNotFoundError, ValueError) as error:
+            problems.append(str(error) if (folder / name).is_file() else f"{folder / name} is missing")
+            continue
+        if problems:
+            epoch, step = state["epoch"] + 1, state.get("step", 0)
+            place = f"in epoch {epoch + 1}, after step {step}" if step else f"after epoch {epoch}"
+            print(f"{problems[0]}. Going on from {name} instead, {place}.")
+        return state
+    raise ValueError(f"{problems[0]}; neither {PREVIOUS} nor {BEST} can stand in for it: train anew, without resume")
+
+
+def can_resume(folder):
+    """Whether a training has left a checkpoint to go on from (without the last it was stopped between two renames)."""
+    return any((folder / name).is_file() for name in (LAST, PREVIOUS))
 
 
 def load_model(path=None, device=None):
@@ -253,7 +270,7 @@ def _goes_together(state):
 
 def keep_earlier_run(folder):
     """A new run does not destroy an old one: its files get another name (those of the run before it are replaced)."""
-    for name in ("best_model.pt", "last_model.pt", "history.csv"):
+    for name in (PREVIOUS, BEST, LAST, "history.csv"):
         if (folder / name).is_file():
             os.replace(folder / name, folder / f"earlier_{name}")
 
@@ -290,9 +307,12 @@ def _damaged_part(path):
         return packed or archive.testzip()  # torch compresses nothing: a few bytes cannot become gigabytes
 
 
-def _write(state, path):
-    with config.written_whole(path) as temporary, open(temporary, "wb") as file:
-        torch.save(state, file)  # into an open file: a full disk is then an OSError that says so
+def _write(state, path, previous=None):
+    with config.written_whole(path) as temporary:
+        with open(temporary, "wb") as file:
+            torch.save(state, file)  # into an open file: a full disk is then an OSError that says so
+        if previous and Path(path).is_file():
+            os.replace(path, previous)
 
 
 def _other_version(state):

@@ -28,6 +28,7 @@ BATCH_SIZE = 64
 LEARNING_RATE = 1e-3
 GRAD_CLIP = 1.0
 NUM_EPOCHS = 25
+SAVE_EVERY = 10.0  # minutes between checkpoints in the middle of an epoch
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -197,3 +198,26 @@ def autocast(device):
     if device.type == "mps":
         return torch.autocast("mps", dtype=torch.float16)
     return torch.autocast("cpu", enabled=False)
+
+
+def memory_used(device):
+    """The most memory that this process has used so far: on a GPU that of tensors, on a CPU all of it.
+
+    Args:
+        device: ``torch.device``.
+
+    Returns:
+        Bytes, on MPS those held now, as it keeps no record; ``None`` where nobody tells (Windows without a GPU).
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # a Mac counts bytes, Linux kilobytes

@@ -122,7 +122,26 @@ def memory_explained(device, epoch, step, batch_size, accumulate):
         ) from error
 
 
-KEPT = "The weights of the epoch before, if there was one, are in last_model.pt."
+@contextmanager
+def compiler_explained():
+    """Say what `torch.compile` lacks, in place of its long trace.
+
+    Raises:
+        RuntimeError: in place of those of torch's compiler.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise RuntimeError(
+            f"torch.compile failed ({reason[:200]}). It needs a C++ compiler (g++, clang++ or cl) on a CPU, and Triton "
+            "on a GPU: install it, or train without compile (--compile), which gives the same weights up to rounding"
+        ) from None
+
+
+KEPT = "The weights that were saved last, if any were, are in last_model.pt."
 
 
 def not_a_number(epoch, step, learning_rate):

@@ -178,6 +178,11 @@ class _SlabScan(torch.autograd.Function):
         return inflow_grad.mul_(dt), dt_grad, A_grad, B_grad, C_grad, h_grad
 
 
+def leave_out_of_compiling():
+    """`torch.compile` would write out the loop over the frames, which takes it many minutes: it is to pass by here."""
+    _SlabScan.apply = torch.compiler.disable(_SlabScan.apply)
+
+
 def _fill(decay, states, h, dt, A, B, inflow):
     """The decays and the states of one slab, `(rows, steps, N, D)` each, written into the two buffers."""
     rows, steps, _ = dt.shape

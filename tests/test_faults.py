@@ -2,10 +2,12 @@
 
 import errno
 import json
+import math
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training import quick, stopped, weights
+from test_training import killed_in_a_step, quick, stopped, weights
 
 from midigen_utils import checkpoints, faults, training
 from midigen_utils.cache import load_piano_rolls
@@ -145,11 +147,61 @@ def test_a_damaged_last_model_is_resumed_from_the_best_one_and_gives_the_same_ru
     assert load_checkpoint(last)["epoch"] == 1
 
 
+@pytest.mark.parametrize("damage", ["cut", "gone", "both cut"])
+def test_without_the_last_model_the_one_before_goes_on_or_else_the_best_and_it_is_said(
+    toy_rolls, tmp_path, monkeypatch, capsys, damage
+):
+    whole, run = small(), tmp_path / "parts"
+    expected = quick(whole, toy_rolls, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        steps = killed_in_a_step(patch, math.inf)
+        quick(small(), toy_rolls, tmp_path / "counted")
+    with monkeypatch.context() as patch:
+        killed_in_a_step(patch, len(steps) // 2 + 4)
+        with pytest.raises(SystemError):
+            quick(small(), toy_rolls, run, save_every=0)
+    assert load_checkpoint(run / "last_model.pt")["step"] == 3
+    if damage == "gone":  # it was stopped between two renames
+        (run / "last_model.pt").unlink()
+    else:
+        for name in ("last_model.pt", "previous_model.pt") if damage == "both cut" else ("last_model.pt",):
+            os.truncate(run / name, (run / name).stat().st_size // 2)
+    resumed = small()
+    history = quick(resumed, toy_rolls, run, resume=True)
+    said = {
+        "cut": r"last_model\.pt: .*Going on from previous_model\.pt instead, in epoch 2, after step 2\.",
+        "gone": r"last_model\.pt is missing\. Going on from previous_model\.pt instead, in epoch 2, after step 2\.",
+        "both cut": r"last_model\.pt: .*Going on from best_model\.pt instead, after epoch 1\.",
+    }
+    assert re.search(said[damage], capsys.readouterr().out)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [row["train_loss"] for row in history] == [row["train_loss"] for row in expected]
+
+
+def test_a_crash_between_the_two_renames_of_a_save_loses_nothing(toy_rolls, tmp_path, monkeypatch):
+    quick(small(), toy_rolls, tmp_path, epochs=1)
+    before, real = (tmp_path / "last_model.pt").read_bytes(), os.replace
+
+    def crash(source, target):
+        if Path(target).name == "last_model.pt":
+            raise SystemError("the machine is gone")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(SystemError):
+        quick(small(), toy_rolls, tmp_path, resume=True)
+    assert (tmp_path / "previous_model.pt").read_bytes() == before and not (tmp_path / "last_model.pt").exists()
+    monkeypatch.setattr(os, "replace", real)
+    assert len(quick(small(), toy_rolls, tmp_path, resume=True)) == 2
+
+
 def test_without_any_whole_checkpoint_resuming_says_to_train_anew(toy_rolls, tmp_path):
-    stopped(small(), toy_rolls, tmp_path)
-    for name in ("last_model.pt", "best_model.pt"):
+    with pytest.raises(FileNotFoundError, match="last_model.pt: nothing to go on from"):
+        quick(small(), toy_rolls, tmp_path, resume=True)
+    quick(small(), toy_rolls, tmp_path)
+    for name in ("last_model.pt", "previous_model.pt", "best_model.pt"):
         os.truncate(tmp_path / name, 1000)
-    with pytest.raises(ValueError, match="last_model.pt.*best_model.pt cannot stand in.*train anew"):
+    with pytest.raises(ValueError, match="last_model.pt.*best_model.pt can stand in.*train anew"):
         quick(small(), toy_rolls, tmp_path, resume=True)
 
 
@@ -237,6 +289,27 @@ def test_a_model_of_another_size_than_its_weights_costs_neither_time_nor_memory(
     started = time.process_time()
     with pytest.raises(ValueError, match="c.pt: weights of another model"):
         load_model(path)
+    assert time.process_time() - started < 2
+
+
+def test_a_file_that_makes_torch_print_its_numbers_is_refused_at_once(tmp_path):
+    """Its pickle calls a storage, which is no function: torch names it in its error, number by number."""
+    numbers, path = 10**7, tmp_path / "c.pt"
+    torch.save({"weights": torch.zeros(numbers)}, tmp_path / "whole.pt")
+
+    def text(word):
+        return b"X" + struct.pack("<I", len(word)) + word
+
+    storage = (
+        text(b"storage") + b"ctorch\nFloatStorage\n" + text(b"0") + text(b"cpu") + b"J" + struct.pack("<i", numbers)
+    )
+    with zipfile.ZipFile(tmp_path / "whole.pt") as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            called = b"\x80\x02(" + storage + b"tQ)R."
+            target.writestr(name, called if name.endswith("data.pkl") else source.read(name))
+    started = time.process_time()
+    with pytest.raises(ValueError, match="c.pt: refused"):
+        load_checkpoint(path)
     assert time.process_time() - started < 2
 
 
@@ -369,7 +442,8 @@ def test_ctrl_c_in_a_terminal_saves_and_says_how_to_resume(tunes, midi_data, tmp
     done = subprocess.run([*command, "--resume", "--epochs", str(at)], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert load_checkpoint(run / "last_model.pt")["epoch"] == at - 1
-    assert sorted(p.name for p in run.iterdir()) == ["best_model.pt", "history.csv", "last_model.pt"]
+    names = ["best_model.pt", "history.csv", "last_model.pt", "previous_model.pt"]
+    assert sorted(p.name for p in run.iterdir()) == names
 
 
 CELL = """
@@ -558,6 +632,17 @@ def test_other_errors_of_a_step_are_left_as_they_are(toy_rolls, tmp_path, monkey
 
     on_epoch = fails_in_epoch_two(monkeypatch, fail)
     with pytest.raises(RuntimeError, match="^a mistake in the model$"):
+        quick(small(), toy_rolls, tmp_path, on_epoch=on_epoch)
+
+
+def test_a_missing_compiler_is_one_error_that_says_so(toy_rolls, tmp_path, monkeypatch):
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def fail(loss):
+        raise InvalidCxxCompiler()
+
+    on_epoch = fails_in_epoch_two(monkeypatch, fail)
+    with pytest.raises(RuntimeError, match=r"torch\.compile failed \(No working C\+\+ compiler.*train without compile"):
         quick(small(), toy_rolls, tmp_path, on_epoch=on_epoch)
 
 

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,21 @@ def interrupt(monkeypatch_target, step):
     return real
 
 
+def lost_in(step):
+    """What takes the place of `clip_grad_norm_` and ends training in that step."""
+    real, steps = torch.nn.utils.clip_grad_norm_, []
+
+    def lost(*arguments):
+        steps.append(1)
+        if len(steps) == step:
+            raise SystemError("the machine is gone")
+        return real(*arguments)
+
+    return lost
+
+
 def one_of_two(rank, folder):
-    """All runs of `CASES`, and an interrupted one, in one of two processes."""
+    """All runs of `CASES`, an interrupted one and one that is lost between two saves, in one of two processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     results = {}
@@ -98,6 +112,21 @@ def one_of_two(rank, folder):
     resumed = new(model, seed=5)
     train(resumed, folder / f"interrupted {rank}", resume=True, **options)
     results["resumed"] = weights(resumed)
+    real, clock = torch.nn.utils.clip_grad_norm_, time.perf_counter
+    if rank == 0:
+        time.perf_counter = iter(
+            range(0, 10**6, 25)
+        ).__next__  # each look at it is 25 s later; the other's hardly moves
+    with pytest.raises(SystemError):
+        torch.nn.utils.clip_grad_norm_ = lost_in(5)
+        train(new(model), folder / f"lost {rank}", save_every=1, **options)
+    torch.nn.utils.clip_grad_norm_, time.perf_counter = real, clock
+    dist.barrier()
+    results["saved at"] = load_checkpoint(folder / "lost 0" / "last_model.pt")["step"]
+    dist.barrier()
+    resumed = new(model, seed=5)
+    train(resumed, folder / f"lost {rank}", resume=True, **options)
+    results["resumed after a loss"] = weights(resumed)
     rolls = some_rolls()["validation"]
     results["scores"] = evaluate(new("Mamba"), rolls, shared=True)
     results["lists"] = parallel.gathered([rank, "a"]), parallel.from_first(lambda: rank), parallel.total([rank, 1.0])
@@ -131,6 +160,7 @@ def test_only_the_first_process_writes(two_processes):
         assert {path.name for path in (folder / f"{case} 0").iterdir()} == {
             "best_model.pt",
             "last_model.pt",
+            "previous_model.pt",
             "history.csv",
         }
         assert not (folder / f"{case} 1").exists()
@@ -140,6 +170,13 @@ def test_ctrl_c_in_one_of_two_processes_stops_both_in_the_same_step_and_resumes_
     _, (first, second) = two_processes
     assert first["stopped at"] == second["stopped at"] == 5
     assert torch.equal(first["resumed"], first["carried"][0]) and torch.equal(first["resumed"], second["resumed"])
+
+
+def test_two_processes_save_in_the_middle_of_an_epoch_by_the_clock_of_the_first_and_resume_exactly(two_processes):
+    _, (first, second) = two_processes
+    assert first["saved at"] == second["saved at"] == 2
+    for results in (first, second):
+        assert torch.equal(results["resumed after a loss"], first["carried"][0])
 
 
 def test_processes_score_shares_of_the_pieces_and_all_get_the_scores_of_the_whole(two_processes):
@@ -360,7 +397,7 @@ def test_a_killed_worker_is_started_again_and_ends_with_the_weights_of_a_run_tha
     several = torchrun(tmp_path, tunes, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
     assert several.returncode == 0, several.stderr
     assert "exitcode: -9" in several.stderr  # it was killed
-    epochs = re.findall(r"^epoch +(\d)  train .* frames/s$", several.stdout, re.M)
+    epochs = re.findall(r"^epoch +(\d)  train .* frames/s, .* GB$", several.stdout, re.M)
     assert epochs == ["1", "2", "3"]  # printed by one process, none of them twice
     assert several.stdout.count("training pieces") == 2  # in each of its lives
     first, second = (checkpoints.load_checkpoint(tmp_path / name / "last_model.pt") for name in ("alone", "killed"))

@@ -1,7 +1,9 @@
 import csv
 import math
 import pickle
+import shutil
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -96,6 +98,78 @@ def test_resumed_in_the_middle_of_an_epoch_is_the_run_that_was_not_interrupted(
     assert [r["train_loss"] for r in history] == pytest.approx([r["train_loss"] for r in expected])
 
 
+def killed_in_a_step(monkeypatch, step):
+    """From now on an error ends training in this step, before its weights change: as if it was killed there.
+
+    Returns the list that has one entry for each step.
+    """
+    real, calls = torch.nn.utils.clip_grad_norm_, []
+
+    def lost(*arguments):
+        calls.append(1)
+        if len(calls) == step:
+            raise SystemError("the machine is gone")
+        return real(*arguments)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lost)
+    return calls
+
+
+@pytest.mark.parametrize("carry_state", [False, True])
+def test_killed_between_two_saves_of_an_epoch_it_goes_on_to_the_run_that_was_not_interrupted(
+    new_model, toy_rolls, tmp_path, monkeypatch, carry_state
+):
+    options = {"sequence_length": 16, "carry_state": carry_state, "batch_size": 4}
+    whole = new_model()
+    with monkeypatch.context() as patch:
+        steps = killed_in_a_step(patch, math.inf)
+        expected = quick(whole, toy_rolls, tmp_path / "whole", save_every=math.inf, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "perf_counter", iter(range(0, 10**6, 25)).__next__)  # each look at it is 25 s later
+        killed_in_a_step(patch, len(steps) // 2 + 7)
+        with pytest.raises(SystemError):
+            quick(new_model(), toy_rolls, tmp_path / "parts", save_every=1, **options)
+    state, before = (load_checkpoint(tmp_path / "parts" / name) for name in ("last_model.pt", "previous_model.pt"))
+    assert state["epoch"] == before["epoch"] == 0  # the first; in the second it was lost
+    assert (before["step"], state["step"]) == (2, 5)
+    torch.manual_seed(999)
+    resumed = new_model(seed=5)
+    history = quick(resumed, toy_rolls, tmp_path / "parts", resume=True, **options)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [r["train_loss"] for r in history] == [r["train_loss"] for r in expected]
+    assert [r["val_loss"] for r in history] == [r["val_loss"] for r in expected]
+
+
+@pytest.mark.slow  # half a minute
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "cl"))), reason="torch.compile needs a compiler")
+def test_compiled_steps_give_the_same_weights_and_a_checkpoint_of_the_plain_model(toy_rolls, tmp_path):
+    runs = [MusicLSTM(hidden_size=8) for _ in range(2)]
+    runs[1].load_state_dict(runs[0].state_dict())
+    for model, compile in zip(runs, (False, True)):
+        quick(model, toy_rolls, tmp_path / f"{compile}", batch_size=6, epochs=1, compile=compile)
+    assert torch.allclose(weights(runs[0]), weights(runs[1]), rtol=0, atol=1e-5)
+    assert torch.equal(weights(load_model(tmp_path / "True/last_model.pt")), weights(runs[1]))
+
+
+def test_how_often_a_run_is_saved_changes_nothing_else(toy_rolls, tmp_path, monkeypatch):
+    saved, real = [], training.save_checkpoint
+    monkeypatch.setattr(
+        training, "save_checkpoint", lambda path, *a, **k: saved.append(path.name) or real(path, *a, **k)
+    )
+    runs = [MusicLSTM(hidden_size=8, dropout=0.1) for _ in range(2)]
+    runs[1].load_state_dict(runs[0].state_dict())
+    counts = []
+    for model, minutes in zip(runs, (math.inf, 0)):
+        saved.clear()
+        quick(model, toy_rolls, tmp_path / f"{minutes}", epochs=1, save_every=minutes)
+        counts.append(saved.count("last_model.pt"))
+    steps = load_checkpoint(tmp_path / "inf/last_model.pt")["settings"]["windows"] / 3
+    assert counts == [1, math.ceil(steps) + 1] and torch.equal(weights(runs[0]), weights(runs[1]))
+    for minutes in (-1, math.nan):
+        with pytest.raises(ValueError, match="save_every is .*; use minutes"):
+            quick(runs[0], toy_rolls, tmp_path, save_every=minutes)
+
+
 def test_ctrl_c_during_the_validation_saves_the_epoch_before_it_stops(toy_rolls, tmp_path, monkeypatch, capsys):
     whole = MusicLSTM(hidden_size=8)
     torch.manual_seed(0)
@@ -125,7 +199,9 @@ def test_a_new_run_keeps_the_files_of_the_one_before_and_extras_are_in_the_check
     assert load_checkpoint(tmp_path / "best_model.pt")["corpus"] == "toys"
     quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
     assert (tmp_path / "earlier_best_model.pt").read_bytes() == before
-    assert (tmp_path / "earlier_history.csv").is_file() and (tmp_path / "earlier_last_model.pt").is_file()
+    names = {"best_model.pt", "last_model.pt", "history.csv"}
+    earlier = {f"earlier_{name}" for name in (*names, "previous_model.pt")}
+    assert {p.name for p in tmp_path.iterdir()} == names | earlier
     assert "corpus" not in load_checkpoint(tmp_path / "best_model.pt")
 
 
@@ -190,7 +266,8 @@ def test_best_epoch_is_kept_and_history_is_written(new_model, toy_rolls, tmp_pat
     with open(tmp_path / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in history]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["best_model.pt", "history.csv", "last_model.pt"]
+    names = ["best_model.pt", "history.csv", "last_model.pt", "previous_model.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
 
 
 def test_patience_stops_early(toy_rolls, tmp_path):
