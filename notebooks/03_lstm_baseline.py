@@ -906,11 +906,11 @@ except ValueError as error:
 # %% [markdown]
 # ### Does a resumed run end at the same place?
 #
-# Trainings stop: a laptop sleeps, a battery dies, a night ends. `fit` writes `last_model.pt` after each epoch (and when
-# you press Ctrl-C), and `resume=True` goes on from it. It is easy to get that *nearly* right. The memory of the
-# optimiser, the order of the windows, the state of the random numbers and the place in the rise and fall of the
-# learning rate: forget one, and it is another training. So we test it to the last bit. One run of two epochs, and one
-# that is stopped after the first:
+# Trainings stop: a laptop sleeps, a battery dies, a night ends. `fit` writes `last_model.pt` after each epoch, every
+# ten minutes, and when you press Ctrl-C; and `resume=True` goes on from it. It is easy to get that *nearly* right.
+# The memory of the optimiser, the order of the windows, the state of the random numbers and the place in the rise and
+# fall of the learning rate: forget one, and it is another training. So we test it to the last bit. One run of two
+# epochs, and one that is stopped after the first:
 
 
 # %%

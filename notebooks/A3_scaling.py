@@ -656,7 +656,7 @@ assert all(torch.equal(a, b) for a, b in zip(undisturbed.parameters(), resumed.p
 
 # %% [markdown]
 # Equal to the last bit: the checkpoint holds weights, both numbers per weight of the optimiser, the place in the epoch
-# and the random numbers. What is lost is the work since it was written, half an epoch on average. Writing more
+# and the random numbers. What is lost is the work since it was written. Writing more
 # often costs time as well. If writing takes `c` seconds and something fails every `M` seconds, then writing every `T`
 # seconds costs the share `c / T + T / (2 M)` of the time. Each failure also costs the start itself: the two processes
 # above printed how many seconds they took for it. That is a share of start / M more, whatever `T` is.
@@ -679,10 +679,11 @@ _ = ax.set_title("writing takes 10 s (an assumption)")
 # What to see: each curve has a lowest point, and it is flat: a factor of two to either side hardly matters. Even if
 # something fails every hour, a checkpoint every few minutes loses some percent.
 #
-# `fit` writes one after each epoch, and after Ctrl-C. For epochs of minutes that is often enough. For whole MAESTRO the
-# table below has epochs of hours, and there it is too rarely: an epoch of ten hours and a failure a day lose
-# 10 / (2 * 24), a fifth of the time. Then make epochs shorter: `--stride 64` reads each frame once instead of four
-# times.
+# `fit` writes one after each epoch, after Ctrl-C, and every ten minutes in between (`save_every`). The table below has
+# epochs of hours for whole MAESTRO: with checkpoints after epochs only, an epoch of ten hours and a failure a day
+# would lose 10 / (2 * 24), a fifth of the time; ten minutes and a failure a day lose less than half a percent. The
+# checkpoint before the last is kept as well (`previous_model.pt`): should a broken disk cut the last one off, `resume`
+# says so and goes on from that.
 #
 # ## The commands
 #
