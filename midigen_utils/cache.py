@@ -131,10 +131,10 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
 
 def _cache_folder(corpus, midi_config, sustain):
     """A folder whose name changes with whatever the rolls are made from."""
-    files, inside = hashlib.sha256(), len(corpus.folder.parts)
+    files, inside = hashlib.sha256(), len(str(corpus.folder / "x")) - 1
     for piece in corpus.pieces:
-        stat, name = os.stat(piece.path), "/".join(piece.path.parts[inside:])
-        line = f"{name}|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n"
+        stat = os.stat(piece.path)
+        line = f"{str(piece.path)[inside:]}|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n"
         files.update(line.encode("utf-8", "surrogateescape"))
     settings = json.dumps([FORMAT, SHARD, sorted(midi_config.items()), sustain, corpus.all_instruments])
     how = hashlib.sha256(settings.encode()).hexdigest()[:8]
