@@ -19,7 +19,7 @@ def from_shards(shards, starts, take):
     if len(shards) == 1:
         return take(shards[0], starts)
     ends = torch.tensor([len(shard) for shard in shards]).cumsum(0)
-    k, order = torch.searchsorted(ends, starts, right=True).sort()
+    k, order = torch.searchsorted(ends, starts.contiguous(), right=True).sort()
     parts, first = [], 0
     for shard, count in zip(*(x.tolist() for x in k.unique_consecutive(return_counts=True))):
         begin = ends[shard] - len(shards[shard])
