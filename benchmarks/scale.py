@@ -146,7 +146,9 @@ def measured(job, folder, midi_data, workers=None):
     if done.returncode:
         raise RuntimeError(done.stderr)
     said = next((line for line in done.stdout.splitlines() if "goes on after" in line), "")
-    return {**json.loads(done.stdout.splitlines()[-1]), "said": said}
+    result = {**json.loads(done.stdout.splitlines()[-1]), "said": said}
+    print(f"  {job}: {result}", file=sys.stderr, flush=True)
+    return result
 
 
 def one_size(files, seconds, folder):
