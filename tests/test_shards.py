@@ -18,8 +18,10 @@ from midigen_utils import cache, corpus, shards, shuffling
 from midigen_utils.cache import load_piano_rolls
 from midigen_utils.corpus import SPLITS, load_corpus, load_folder
 from midigen_utils.dataset import Batches, PieceBatches, SequenceDataset, all_frames
+from midigen_utils.lstm import MusicLSTM
 from midigen_utils.metrics import fit_baselines
 from midigen_utils.shuffling import draws, order, scrambled
+from midigen_utils.training import fit
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -85,6 +87,17 @@ def test_batches_do_not_depend_on_the_shards(whole_and_cut, transpose):
         assert equal(along[0].epoch(2, first=4), list(along[1].epoch(2))[4:])
     loss = [fit_baselines(rolls["train"])["Markov-1"].logits for rolls in whole_and_cut]
     assert torch.equal(*loss)
+
+
+@pytest.mark.parametrize("carry_state", [False, True])
+def test_training_does_not_depend_on_the_shards(whole_and_cut, tmp_path, carry_state):
+    histories = []
+    for name, rolls in zip(("whole", "cut"), whole_and_cut):
+        torch.manual_seed(0)
+        options = dict(batch_size=5, transpose=2, carry_state=carry_state, device="cpu", folder=tmp_path / name)
+        histories.append(fit(MusicLSTM(hidden_size=8), rolls, 2, **options))
+    losses = [[(row["train_loss"], row["val_loss"]) for row in history] for history in histories]
+    assert losses[0] == losses[1]
 
 
 def test_the_order_of_a_small_corpus_is_the_one_it_always_was(toy_rolls):
