@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from midigen_utils import cache, config  # noqa: E402
 from midigen_utils.cache import load_piano_rolls  # noqa: E402
-from midigen_utils.corpus import SPLITS, load_folder  # noqa: E402
+from midigen_utils.corpus import SPLITS, Piece, load_folder  # noqa: E402
 
 NOTES_A_SECOND = 9.1
 MILLION = 1_200_000  # Aria-MIDI
@@ -106,12 +106,33 @@ def opening(folder, workers):
 
 
 def batches(folder, workers):
+    return batches_of(load_piano_rolls(load_folder(folder))[0]["train"])
+
+
+def million(folder, workers):
+    """Batches of 1.2 million pieces of 60 s, in files that are holes: the system gives zeros and takes no disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = peak()["anon"]
+    names = [Path(f"{folder}/{i // 1000:04}/performance {i:07}.mid") for i in range(MILLION)]
+    pieces = [Piece(name, "train", title=name.stem) for name in names]
+    shards, left = [], MILLION
+    while left:
+        count = min(left, cache.SHARD)
+        with open(folder / f"train-{len(shards):05}.u8", "wb") as file:
+            file.truncate(count * 960 * 88)
+        shards.append(np.memmap(file.name, np.uint8, "c", shape=(count * 960, 88)))
+        left -= count
+    rolls = cache.RollSplit(shards, np.arange(MILLION) * 960, np.full(MILLION, 960), pieces, 32)
+    pieces_take = peak()["anon"] - before
+    return {"pieces": pieces_take, "shards": len(shards), **batches_of(rolls)}
+
+
+def batches_of(rolls):
     import torch
 
     from midigen_utils.dataset import Batches, SequenceDataset
 
     torch.set_num_threads(1)
-    rolls = load_piano_rolls(load_folder(folder))[0]["train"]
     before, started = peak(), time.perf_counter()
     source = Batches(SequenceDataset(rolls), transpose=5, velocities=True)
     setup, started = time.perf_counter() - started, time.perf_counter()
@@ -133,7 +154,7 @@ def batches(folder, workers):
     return {**result, "windows": source.windows, "used": used, **peak()}
 
 
-JOBS = {job.__name__: job for job in (listing, building, killed, opening, batches)}
+JOBS = {job.__name__: job for job in (listing, building, killed, opening, batches, million)}
 
 
 def measured(job, folder, midi_data, workers=None):
@@ -223,7 +244,15 @@ def main():
         parser.error(f"needs {needed / 1e9:.0f} GB in {options.folder}; take another --folder, or fewer --seconds")
     with tempfile.TemporaryDirectory(prefix="scale-", dir=options.folder) as folder:
         results = [one_size(files, options.seconds, Path(folder)) for files in options.files]
+        largest = measured("million", Path(folder) / "holes", Path(folder))
     show(results)
+    print(f"\nnot projected: batches of {MILLION:,} pieces, {largest['windows']:,} windows, {largest['shards']} shards")
+    print(
+        f"  list of the pieces {largest['pieces']:,.0f} MB; dataset and order {largest['used']:.0f} MB, made in",
+        end=" ",
+    )
+    print(f"{1e3 * largest['setup']:.0f} ms, first batch after {1e3 * largest['first_batch']:.0f} ms,", end=" ")
+    print(f"then {largest['again']:.0f} us a batch, {largest['lookup']:.0f} of them to look up its windows")
 
 
 def show(results):
