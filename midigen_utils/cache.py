@@ -276,9 +276,17 @@ def _read_shard(building, number, keys):
     index = _read_index(building, keys, f"{number:05}.json")
     for split in SPLITS if index else ():
         for (path, _), (_, _, checksum) in zip(_shards(index, building, split), index["shards"][split]):
-            if zlib.crc32(np.memmap(path, np.uint8, "r")) != checksum:
+            if _checksum(path) != checksum:
                 return None
     return index
+
+
+def _checksum(path):
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            value = zlib.crc32(block, value)
+    return value
 
 
 def _remove_left_overs(folder, building):
