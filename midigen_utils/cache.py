@@ -1,27 +1,28 @@
-"""A corpus as piano rolls on disk: one array of velocity bins per split, memory-mapped."""
+"""A corpus as piano rolls on disk: arrays of velocity bins, memory-mapped, in shards of many pieces each."""
 
 import glob
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 import zlib
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
+from itertools import chain, count
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from . import config
-from .config import MIDI_CONFIG, check_config
+from .config import MIDI_CONFIG, check_config, written_whole
 from .corpus import SPLITS
+from .faults import alone
 from .piano_roll import draw, midi_to_grid
-from .workers import map_in_processes
+from .workers import MANY, map_in_processes
 
-FORMAT = 1  # raise it when the files below, or the meaning of a roll, change
-MANY = 1500  # files; for fewer, one process is done before others have started
+FORMAT = 2  # raise it when the files below, or the meaning of a roll, change
+SHARD = 2**15  # files of the corpus that make one shard: a minute's work, and few enough to map all shards at once
 
 
 class RollSplit:
@@ -32,34 +33,51 @@ class RollSplit:
     Notebook: 02_piano_roll
 
     Attributes:
-        frames: `(F, P)` uint8, memory-mapped: pieces end to end, 0 for silence, else the velocity bin.
-        starts: `(N,)` int64, first row of each piece in `frames`.
+        shards: list of `(F, P)` uint8, memory-mapped: pieces end to end, 0 for silence, else the velocity bin. A small
+            corpus has one. No piece lies in two.
+        starts: `(N,)` int64, first row of each piece; the rows of all shards are numbered through.
         lengths: `(N,)` int64, rows of each piece.
         pieces: list of N `Piece`.
         velocity_bins: the bin of velocity 1.0.
     """
 
-    def __init__(self, frames, starts, lengths, pieces, velocity_bins):
-        self.frames = frames
+    def __init__(self, shards, starts, lengths, pieces, velocity_bins):
+        self.shards = shards
         self.starts = np.asarray(starts, dtype=np.int64)
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.pieces = pieces
         self.velocity_bins = velocity_bins
+        self._ends = np.cumsum([len(shard) for shard in shards])
 
     def __len__(self):
         return len(self.pieces)
 
     def __getitem__(self, i):
+        return np.divide(self.bins(i), self.velocity_bins, dtype=np.float32)
+
+    def bins(self, i):
+        """Piece `i` as it lies on disk, `(T, P)` uint8 velocity bins: nothing is copied."""
         if not -len(self) <= i < len(self):
             raise IndexError(f"piece {i} of a split of {len(self)} pieces")
-        start = self.starts[i]
-        return np.divide(self.frames[start : start + self.lengths[i]], self.velocity_bins, dtype=np.float32)
+        k = np.searchsorted(self._ends[:-1], self.starts[i], side="right")
+        start = self.starts[i] - (self._ends[k - 1] if k else 0)
+        return self.shards[k][start : start + self.lengths[i]]
+
+    @property
+    def frames(self):
+        """All rows, `(F, P)`, if they lie in one shard."""
+        if len(self.shards) > 1:
+            raise ValueError(
+                f"these rolls lie in {len(self.shards)} shards, which together may not fit into memory; "
+                "take them piece by piece, rolls.bins(i), or shard by shard, rolls.shards"
+            )
+        return self.shards[0]
 
     def spread(self, count):
         """`count` pieces, evenly spread over the split, as a `RollSplit` of its own (no copy)."""
         chosen = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
         pieces = [self.pieces[i] for i in chosen]
-        return RollSplit(self.frames, self.starts[chosen], self.lengths[chosen], pieces, self.velocity_bins)
+        return RollSplit(self.shards, self.starts[chosen], self.lengths[chosen], pieces, self.velocity_bins)
 
 
 def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, workers=None):
@@ -67,7 +85,9 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
 
     The cache lies in `midi_data/cache/`. It is rebuilt when a file, the config or the
     format changed. It is written beside and then renamed: after a crash it is whole or
-    absent. A file that cannot be read is left out and named in the corpus that comes back.
+    absent. A large corpus is cut into shards of 32,768 files, and a build that was interrupted
+    goes on after the last whole one. While one process builds, others that want the same wait
+    for it. A file that cannot be read is left out and named in the corpus that comes back.
 
     Notebook: 02_piano_roll
 
@@ -94,13 +114,13 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
     corpus = _without_skipped(corpus, index["skipped"])
     rolls = {}
     for split in SPLITS:
-        shape = (sum(index["lengths"][split]), keys)
-        empty = shape[0] == 0
-        # "c": the file is never written, but torch may share the memory.
-        frames = np.zeros(shape, np.uint8) if empty else np.memmap(folder / f"{split}.u8", np.uint8, "c", shape=shape)
+        # "c": the files are never written, but torch may share the memory.
+        shapes = [(path, (rows, keys)) for path, rows in _shards(index, folder, split)]
+        shards = [np.memmap(path, np.uint8, "c", shape=shape) for path, shape in shapes]
         lengths = np.array(index["lengths"][split], dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
-        rolls[split] = RollSplit(frames, starts, lengths, corpus.split(split), config["velocity_bins"])
+        empty = np.zeros((0, keys), np.uint8)
+        rolls[split] = RollSplit(shards or [empty], starts, lengths, corpus.split(split), config["velocity_bins"])
     if limit is not None:
         if limit < 1:
             raise ValueError(f"limit is {limit}; use 1 piece or more, or None for all")
@@ -111,97 +131,177 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
 
 def _cache_folder(corpus, midi_config, sustain):
     """A folder whose name changes with whatever the rolls are made from."""
-    files = hashlib.sha256()
+    files, inside = hashlib.sha256(), len(str(corpus.folder / "x")) - 1
     for piece in corpus.pieces:
-        stat = piece.path.stat()
-        line = f"{piece.path.relative_to(corpus.folder).as_posix()}|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n"
+        stat = os.stat(piece.path)
+        line = f"{str(piece.path)[inside:]}|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n"
         files.update(line.encode("utf-8", "surrogateescape"))
-    settings = json.dumps([FORMAT, sorted(midi_config.items()), sustain, corpus.all_instruments])
+    settings = json.dumps([FORMAT, SHARD, sorted(midi_config.items()), sustain, corpus.all_instruments])
     how = hashlib.sha256(settings.encode()).hexdigest()[:8]
     where = hashlib.sha256(str(corpus.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return config.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{files.hexdigest()[:12]}"
 
 
-def _read_index(folder, keys):
-    """The index of a cache; `None` if there is no cache, or not the whole of it."""
+def _shards(index, folder, split):
+    """`(path, rows)` of each shard of a split; `index` may be that of all shards or of one."""
+    first = 0
+    for number, pieces, _ in index["shards"][split]:
+        yield folder / f"{split}-{number:05}.u8", sum(index["lengths"][split][first : first + pieces])
+        first += pieces
+
+
+def _read_index(folder, keys, name="index.json"):
+    """The index of a cache, or of one of its shards; `None` if it is not there, or not the whole of what it names."""
     try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        sizes = {split: (folder / f"{split}.u8").stat().st_size for split in SPLITS}
+        index = json.loads((folder / name).read_text(encoding="utf-8"))
+        if not isinstance(index, dict) or index.get("sum") != _sum(index):
+            return None
+        sizes = [(path.stat().st_size, rows) for split in SPLITS for path, rows in _shards(index, folder, split)]
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(index, dict) or index.get("sum") != _sum(index):
-        return None
-    return index if all(sizes[split] == keys * sum(index["lengths"][split]) for split in SPLITS) else None
+    return index if all(size == keys * rows for size, rows in sizes) else None
 
 
 def _sum(index):
     """A check sum of an index: a length that has changed would cut all pieces after it in wrong places."""
-    return zlib.crc32(json.dumps([index.get("lengths"), index.get("skipped")]).encode())
+    return zlib.crc32(json.dumps([index.get(name) for name in ("lengths", "skipped", "shards")]).encode())
 
 
 def _build(corpus, midi_config, sustain, folder, workers):
+    """Build a cache, or wait until another process has built it."""
     keys = midi_config["max_pitch"] - midi_config["min_pitch"] + 1
-    if folder.exists() and _read_index(folder, keys) is None:  # read again: another process may have built it just now
-        print(f"The cache {folder} is damaged: it is built again.")
-    _remove_left_overs(folder.parent)
+    building = folder.with_name(f".building-{folder.name}")
     with config.disk_errors_explained(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-        try:
-            index = _write_rolls(corpus, midi_config, sustain, temporary, workers)
-            index["sum"] = _sum(index)
-            (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
-            _publish(temporary, folder, keys)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        for attempt in count():
+            try:
+                with alone(folder.with_name(f".lock-{folder.name}")):
+                    if _read_index(folder, keys) is None:  # read again: another process may have built it just now
+                        _build_alone(corpus, midi_config, sustain, folder, building, keys, workers)
+                break
+            except BlockingIOError:
+                if attempt == 5:
+                    print("Another process builds these rolls: waiting for it.")
+                time.sleep(0.2)
     for old in folder.parent.glob(glob.escape(folder.name[:-12]) + "*"):  # made from files that have changed since
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_rolls(corpus, midi_config, sustain, folder, workers):
-    jobs = [(piece.path, midi_config, sustain, corpus.all_instruments) for piece in corpus.pieces]
-    if workers is None:
-        workers = (os.cpu_count() or 1) if len(jobs) >= MANY else 1
-    lengths, skipped = {split: [] for split in SPLITS}, []
-    files = {split: open(folder / f"{split}.u8", "wb") for split in SPLITS}
+def _build_alone(corpus, midi_config, sustain, folder, building, keys, workers):
+    if folder.exists():
+        print(f"The cache {folder} is damaged: it is built again.")
+        if not building.exists():
+            os.rename(folder, building)  # the shards that are whole are kept
+    _remove_left_overs(folder.parent, building)
+    building.mkdir(exist_ok=True)
     try:
-        # The rolls are drawn here: sending a hundred times as many bytes would take longer than reading the file.
-        grids = map_in_processes(_grid_or_reason, jobs, workers, chunksize=16)
-        progress = tqdm(corpus.pieces, desc=f"piano rolls of {corpus.name}", unit="file")
-        for piece, (grid, reason) in zip(progress, grids):
-            if grid is None:
-                skipped.append([piece.path.relative_to(corpus.folder).as_posix(), reason])
-            else:
-                files[piece.split].write(draw(grid, midi_config))
-                lengths[piece.split].append(grid.T)
-    finally:
-        for file in files.values():
-            file.close()
-    if not any(lengths.values()):
-        raise ValueError(f"no file of {corpus.name} could be read; the first: {skipped[0][1]}")
-    return {"lengths": lengths, "skipped": skipped}
-
-
-def _publish(temporary, folder, keys):
-    """Rename the finished cache into place; another process may have done so with the same rolls."""
-    if folder.exists() and _read_index(folder, keys) is None:
-        shutil.rmtree(folder)
-    try:
-        os.rename(temporary, folder)
-    except OSError:
+        index = _write_shards(corpus, midi_config, sustain, building, keys, workers)
+        _write_index(building / "index.json", index)
+        if folder.exists() and _read_index(folder, keys) is None:
+            shutil.rmtree(folder)
+        os.rename(building, folder)
+    except OSError:  # where locks do not work, two may build the same and one is done first
         if _read_index(folder, keys) is None:
             raise
+        shutil.rmtree(building, ignore_errors=True)
+    finally:
+        if not any(building.glob("[0-9]*.json")):  # else the next build goes on from there
+            shutil.rmtree(building, ignore_errors=True)
 
 
-def _remove_left_overs(folder):
-    """Remove what builds that were killed have left: a live one writes all the time."""
+def _write_shards(corpus, midi_config, sustain, building, keys, workers):
+    """Write the shards that are not there yet; returns the index of all."""
+    pieces = corpus.pieces
+    for left_over in building.glob(".*.tmp"):
+        left_over.unlink()
+    whole = {number: _read_shard(building, number, keys) for number in range(-(-len(pieces) // SHARD))}
+    todo = [number for number, index in whole.items() if index is None]
+    parts = {number: pieces[number * SHARD : (number + 1) * SHARD] for number in todo}
+    left = sum(map(len, parts.values()))
+    if left < len(pieces):
+        print(f"The build of these rolls goes on after {len(pieces) - left:,} of {len(pieces):,} files.")
+    if workers is None:
+        workers = (os.cpu_count() or 1) if left >= MANY else 1
+    jobs = ((piece.path, midi_config, sustain, corpus.all_instruments) for n in todo for piece in parts[n])
+    # The rolls are drawn here: sending a hundred times as many bytes would take longer than reading the file.
+    grids = map_in_processes(_grid_or_reason, jobs, workers, chunksize=16)
+    bar = dict(desc=f"piano rolls of {corpus.name}", unit="file")
+    with tqdm(total=len(pieces), initial=len(pieces) - left, **bar) as progress:
+        for number in todo:
+            whole[number] = _write_shard(corpus, midi_config, parts[number], grids, building, number, progress)
+    indices = [whole[number] for number in sorted(whole)]
+    skipped = [pair for index in indices for pair in index["skipped"]]
+    if len(skipped) == len(pieces):
+        shutil.rmtree(building)
+        raise ValueError(f"no file of {corpus.name} could be read; the first: {skipped[0][1]}")
+    lengths = {split: list(chain(*(index["lengths"][split] for index in indices))) for split in SPLITS}
+    shards = {split: list(chain(*(index["shards"][split] for index in indices))) for split in SPLITS}
+    return {"lengths": lengths, "shards": shards, "skipped": skipped}
+
+
+def _write_shard(corpus, midi_config, pieces, grids, building, number, progress):
+    """Write one shard of each split; returns their index, which is written last: with it the shard counts as there."""
+    lengths, sums, skipped, files = {split: [] for split in SPLITS}, dict.fromkeys(SPLITS, 0), [], {}
+    with ExitStack() as stack:
+        for piece, (grid, reason) in zip(pieces, grids):
+            progress.update()
+            if grid is None:
+                skipped.append([piece.path.relative_to(corpus.folder).as_posix(), reason])
+                continue
+            split, roll = piece.split, draw(grid, midi_config)
+            if split not in files:
+                files[split] = stack.enter_context(_opened_whole(building / f"{split}-{number:05}.u8"))
+            files[split].write(roll)
+            lengths[split].append(grid.T)
+            sums[split] = zlib.crc32(roll, sums[split])
+    shards = {split: [[number, len(lengths[split]), sums[split]]] if lengths[split] else [] for split in SPLITS}
+    return _write_index(building / f"{number:05}.json", {"lengths": lengths, "shards": shards, "skipped": skipped})
+
+
+@contextmanager
+def _opened_whole(path):
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+def _write_index(path, index):
+    index["sum"] = _sum(index)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(index), encoding="utf-8")
+    return index
+
+
+def _read_shard(building, number, keys):
+    """The index of a shard that an earlier build has written; `None` if it is not there, or one byte is another."""
+    index = _read_index(building, keys, f"{number:05}.json")
+    for split in SPLITS if index else ():
+        for (path, _), (_, _, checksum) in zip(_shards(index, building, split), index["shards"][split]):
+            if _checksum(path) != checksum:
+                return None
+    return index
+
+
+def _checksum(path):
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            value = zlib.crc32(block, value)
+    return value
+
+
+def _remove_left_overs(folder, building):
+    """Remove what builds of other corpora have left that were killed: a live one writes all the time.
+
+    One that has whole shards may still go on, within a week.
+    """
     for left_over in folder.glob(".building-*"):
         try:
             last_write = max(path.stat().st_mtime for path in [left_over, *left_over.iterdir()])
         except OSError:  # it was renamed or removed at this moment
             continue
-        if abs(time.time() - last_write) > 3600:  # or from a time to come: somebody has set the clock back
+        hours = 7 * 24 if any(left_over.glob("*.json")) else 1
+        idle = abs(time.time() - last_write)  # or from a time to come: somebody has set the clock back
+        if left_over != building and idle > hours * 3600:
             shutil.rmtree(left_over, ignore_errors=True)
 
 
@@ -214,6 +314,8 @@ def _grid_or_reason(job):
 
 
 def _without_skipped(corpus, skipped):
+    if not skipped:
+        return corpus
     reasons = {corpus.folder / name: reason for name, reason in skipped}
     pieces = tuple(piece for piece in corpus.pieces if piece.path not in reasons)
     return replace(corpus, pieces=pieces, skipped=corpus.skipped + tuple(reasons.items()))

@@ -3,6 +3,9 @@
 import csv
 import hashlib
 import io
+import json
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +14,16 @@ from tqdm.auto import tqdm
 from . import config
 from .bach import build_bach
 from .midi import read_notes
+from .workers import MANY, map_in_processes
 
 SPLITS = ("train", "validation", "test")
 MAESTRO_FOLDER = "maestro-v3.0.0"
 BACH_FOLDER = "bach-chorales"
+PART = 2**15  # files after which it is written down what was found in them
 COLUMNS = ("canonical_composer", "canonical_title", "split", "year", "midi_filename", "audio_filename", "duration")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: there may be a million of them
 class Piece:
     """One MIDI file of a corpus.
 
@@ -191,25 +196,69 @@ def load_folder(folder, all_instruments=False):
     """
     folder = Path(folder)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi") and p.is_file())
-    hashes, skipped = {}, []
-    for path in tqdm(paths, desc="reading MIDI files", unit="file", disable=len(paths) < 100):
-        try:
-            notes = read_notes(path, sustain=False, all_instruments=all_instruments)
-        except (ValueError, OSError) as error:
-            skipped.append((path, str(error)))
-            continue
-        events = b"".join(column.round(3).astype("<f8").tobytes() for column in notes)
-        hashes[path] = hashlib.sha256(events).hexdigest()
-    if not hashes:
+    pieces, skipped = [], []
+    for path, (value, reason, _) in zip(paths, _hashes(folder, paths, all_instruments)):
+        if value is None:
+            skipped.append((path, reason))
+        else:
+            pieces.append((path, value))
+    if not pieces:
         raise ValueError(f"{folder}: no usable MIDI file" + (f"; {skipped[0][1]}" if skipped else " (.mid, .midi)"))
-    split_of = {value: _split_by_hash(value) for value in sorted(set(hashes.values()))}
+    split_of = {value: _split_by_hash(value) for value in sorted({value for _, value in pieces})}
     for empty in (split for split in SPLITS if split not in split_of.values()):
         largest = max(SPLITS, key=list(split_of.values()).count)
         spare = [value for value, split in split_of.items() if split == largest]
         if len(spare) > 1 or empty == "train":
             split_of[spare[0]] = empty
-    pieces = [Piece(path, split_of[value], title=path.stem) for path, value in hashes.items()]
-    return Corpus(folder.resolve().name, folder, tuple(pieces), tuple(skipped), all_instruments)
+    pieces = tuple(Piece(path, split_of[value], title=path.stem) for path, value in pieces)
+    return Corpus(folder.resolve().name, folder, pieces, tuple(skipped), all_instruments)
+
+
+def _hashes(folder, paths, all_instruments):
+    """Of each file the hash of its notes, or `None`; why they cannot be read; whether that will be so the next time.
+
+    Many files are read by several processes. Every 32,768 of them the hashes are written down, by name, size and time
+    of the last change, so the next listing, or one after an interruption, reads the others only.
+    """
+    bar = dict(desc="reading MIDI files", unit="file", total=len(paths), disable=len(paths) < 100)
+    if len(paths) < MANY:
+        yield from tqdm((_hash_or_reason((path, all_instruments)) for path in paths), **bar)
+        return
+    where = hashlib.sha256(f"{folder.resolve()}|{all_instruments}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    kept, known = config.MIDI_DATA / "cache" / f"{folder.resolve().name}-{where}-notes", {}
+    for part in kept.glob("*.json"):
+        with suppress(OSError, ValueError, TypeError, RecursionError):
+            known.update(json.loads(part.read_text(encoding="utf-8")))
+    prefix = len(str(folder / "x")) - 1
+
+    def key(path):
+        stat = path.stat()
+        return f"{stat.st_size}|{stat.st_mtime_ns}|{str(path)[prefix:]}"
+
+    keys = [key(path) for path in paths]
+    new = [(path, key) for path, key in zip(paths, keys) if key not in known]
+    workers = (os.cpu_count() or 1) if len(new) >= MANY else 1
+    read = map_in_processes(_hash_or_reason, ((path, all_instruments) for path, _ in new), workers, chunksize=16)
+    read = iter(tqdm(read, initial=len(paths) - len(new), **bar))
+    for first in range(0, len(new), PART):
+        found = {key: result for (_, key), result in zip(new[first : first + PART], read)}
+        known.update(found)
+        lasting = {key: result for key, result in found.items() if result[2]}
+        with suppress(OSError):  # a place where nothing can be written: they are read again the next time
+            with config.written_whole(kept / f"{len(list(kept.glob('*.json'))):05}.json") as temporary:
+                temporary.write_text(json.dumps(lasting), encoding="utf-8")
+    for key in keys:
+        yield known[key]
+
+
+def _hash_or_reason(job):
+    path, all_instruments = job
+    try:
+        notes = read_notes(path, sustain=False, all_instruments=all_instruments)
+    except (ValueError, OSError) as error:
+        return None, str(error), isinstance(error, ValueError)
+    events = b"".join(column.round(3).astype("<f8").tobytes() for column in notes)
+    return hashlib.sha256(events).hexdigest()[:16], None, True
 
 
 def _split_by_hash(value):

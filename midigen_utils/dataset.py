@@ -1,9 +1,15 @@
 """Windows of piano rolls for training: 64 frames in, the same 64 one frame later as target."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
 from .config import BATCH_SIZE, MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH, STRIDE
+from .shards import from_shards, on_device, rows, rows_to_end, transposed
+from .shuffling import draws, order
+
+BLOCK = 1024  # batches whose places are looked up at once
 
 
 class SequenceDataset(torch.utils.data.Dataset):
@@ -24,8 +30,8 @@ class SequenceDataset(torch.utils.data.Dataset):
         ValueError: a length or stride below 1.
 
     Attributes:
-        frames: `(F, P)` uint8 tensor of all pieces, 0 for silence.
-        starts: `(N,)` int64 tensor, first frame of each window in `frames`.
+        shards: list of `(F, P)` uint8 tensors, 0 for silence: all pieces, end to end.
+        starts: `(N,)` int64 tensor, first frame of each window; the frames of all shards are numbered through.
     """
 
     def __init__(self, rolls, sequence_length=SEQUENCE_LENGTH, stride=STRIDE):
@@ -33,21 +39,38 @@ class SequenceDataset(torch.utils.data.Dataset):
             raise ValueError("sequence_length and stride are frames, 1 or more")
         self.sequence_length = sequence_length
         self.stride = stride
-        self.frames, piece_starts, lengths = all_frames(rolls)
-        starts = [
-            np.arange(start, start + length - sequence_length, stride) for start, length in zip(piece_starts, lengths)
-        ]
-        self.starts = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *starts]))
+        self.shards, piece_starts, lengths = all_shards(rolls)
+        self.device = torch.device("cpu")
+        counts = (-(-(lengths - sequence_length) // stride)).clip(0)
+        ends = np.cumsum(counts)
+        # Of each piece, not of each window: window n begins at frame first + n * stride of the piece that it is in.
+        self._ends, first = torch.from_numpy(ends), piece_starts - (ends - counts) * stride
+        self._first = torch.from_numpy(first)
+        self._count = int(counts.sum())
 
     def __len__(self):
-        return len(self.starts)
+        return self._count
 
     def __getitem__(self, i):
-        window = self.windows(self.starts[i].reshape(1))[0]  # (sequence_length + 1, P)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"window {i} of {len(self)}")
+        window = self.windows(self.starts_of(torch.tensor([i % len(self)])))[0]  # (sequence_length + 1, P)
         return window[:-1], window[1:]
 
+    @property
+    def starts(self):
+        return self.starts_of(torch.arange(len(self)))
+
+    def starts_of(self, numbers):
+        """First frames of the windows of some numbers, `(B,)` int64 tensors both."""
+        return self._first[torch.searchsorted(self._ends, numbers, right=True)] + numbers * self.stride
+
+    def to(self, device):
+        """Make batches on a device from now on; frames of up to 2 GiB are copied there."""
+        self.device, self.shards = torch.device(device), on_device(self.shards, device)
+
     def windows(self, starts, semitones=None, velocities=False):
-        """The windows at some frames, in one gather.
+        """The windows at some frames, in one gather from each shard.
 
         Args:
             starts: `(B,)` int64 tensor, first frame of each window.
@@ -58,12 +81,10 @@ class SequenceDataset(torch.utils.data.Dataset):
         Returns:
             `(B, sequence_length + 1, P)` float32 in {0, 1}; with `velocities` uint8 bins, 0 where a key is up.
         """
-        T, P = self.sequence_length + 1, self.frames.shape[1]
-        # Row s of this view is frames[s : s + T] flattened: the rows overlap, nothing is copied.
-        rows = self.frames.as_strided((len(self.frames) - T + 1, T * P), (P, 1))
-        window = rows.index_select(0, starts).view(-1, T, P)
+        starts = starts.to(self.shards[0].device)
+        window = from_shards(self.shards, starts, partial(rows, T=self.sequence_length + 1)).to(self.device)
         if semitones is not None:
-            window = _transposed(window, semitones)
+            window = transposed(window, semitones.to(self.device))
         if velocities:
             return window
         # Straight into floats: a tensor of booleans between them costs as much as the gather.
@@ -82,7 +103,7 @@ class Batches:
         batch_size: windows of a batch, default 64; the last batch of an epoch may be smaller.
         shuffle: whether each epoch has an order of its own.
         seed: int.
-        device: where the frames lie and batches are made, default CPU.
+        device: where batches are made, default CPU; frames of up to 2 GiB are copied there.
         transpose: semitones, default 0. Each window is moved by its own whole number of them, drawn evenly
             from `-transpose` to `transpose` and anew in each epoch. Notes that leave the keyboard are left out.
         velocities: whether batches hold velocity bins; default which keys are down.
@@ -99,13 +120,13 @@ class Batches:
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; use 1 or more windows")
-        _check_transpose(transpose, dataset.frames)
+        _check_transpose(transpose, dataset.shards)
         if len(dataset) == 0:
             raise ValueError(
                 f"no piece is longer than {dataset.sequence_length} frames, so there is no window to train on; "
                 "use longer pieces or a smaller sequence_length"
             )
-        dataset.frames, dataset.starts = dataset.frames.to(device), dataset.starts.to(device)
+        dataset.to(device)
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.transpose, self.velocities = transpose, velocities
         self.windows, self.predicted = len(dataset), len(dataset) * dataset.sequence_length
@@ -123,19 +144,18 @@ class Batches:
         Yields:
             `(x, y)`, each `(B, T, P)` float32 in {0, 1}; with `velocities` uint8 bins.
         """
-        device = self.dataset.starts.device
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.arange(len(self.dataset))
-        if self.shuffle:
-            order = torch.randperm(len(self.dataset), generator=generator)
-        starts = self.dataset.starts[order.to(device)].split(self.batch_size)
-        semitones = [None] * len(starts)
-        if self.transpose:
-            drawn = torch.randint(-self.transpose, self.transpose + 1, (len(order),), generator=generator)
-            semitones = drawn.to(device).split(self.batch_size)
-        for i in range(first, len(starts)):
-            window = self.dataset.windows(starts[i], semitones[i], self.velocities)
-            yield window[:, :-1], window[:, 1:]
+        number_at = order(len(self.dataset), generator) if self.shuffle else torch.Tensor.clone
+        drawn_at = draws(len(self.dataset), self.transpose, generator) if self.transpose else None
+        where = self.dataset.shards[0].device
+        for begin in range(first, len(self), BLOCK):
+            end = min((begin + BLOCK) * self.batch_size, len(self.dataset))
+            places = torch.arange(begin * self.batch_size, end)
+            starts = self.dataset.starts_of(number_at(places)).to(where).split(self.batch_size)
+            semitones = drawn_at(places).to(where).split(self.batch_size) if drawn_at else [None] * len(starts)
+            for some, moved in zip(starts, semitones):
+                window = self.dataset.windows(some, moved, self.velocities)
+                yield window[:, :-1], window[:, 1:]
 
 
 class PieceBatches:
@@ -145,7 +165,7 @@ class PieceBatches:
     (`valid` is `False` there), and in the next batch another piece begins in it (`begins`). An epoch reads every piece
     once, from its first frame to its last. Which pieces share a row depends on their lengths only, so that all rows
     are about equally long; their order and transposition depend on seed and epoch. So a run that is resumed in the
-    middle sees the batches that it would have seen.
+    middle sees the batches that it would have seen. It takes some 100 bytes of memory for each piece.
 
     Notebook: A3_scaling
 
@@ -154,7 +174,7 @@ class PieceBatches:
         sequence_length: frames T of a window, default 64.
         batch_size: rows, default 64; fewer if there are fewer pieces.
         seed: int.
-        device: where the frames lie and batches are made, default CPU.
+        device: where batches are made, default CPU; frames of up to 2 GiB are copied there.
         transpose: semitones, default 0. As in `Batches`, but each piece is moved as a whole.
 
     Attributes:
@@ -167,12 +187,12 @@ class PieceBatches:
     def __init__(
         self, rolls, sequence_length=SEQUENCE_LENGTH, batch_size=BATCH_SIZE, seed=0, device="cpu", transpose=0
     ):
-        frames, self.starts, self.lengths = all_frames(rolls)
+        shards, self.starts, self.lengths = all_shards(rolls)
         if sequence_length < 1 or batch_size < 1:
             raise ValueError("sequence_length and batch_size are 1 or more")
-        _check_transpose(transpose, frames)
-        self.frames, self.sequence_length = frames.to(device), sequence_length
-        self.seed, self.transpose = seed, transpose
+        _check_transpose(transpose, shards)
+        self.shards, self.sequence_length = on_device(shards, device), sequence_length
+        self.seed, self.transpose, self.device = seed, transpose, torch.device(device)
         self.counts = -(-(self.lengths - 1).clip(0) // sequence_length)  # windows of each piece
         pieces = [i for i in np.argsort(-self.counts, kind="stable").tolist() if self.counts[i]]
         if not pieces:
@@ -200,43 +220,63 @@ class PieceBatches:
             `(x, y, valid, begins)`: velocity bins, `(B, T, P)` uint8 each; `(B, T)` bool, which frames of `y` are
             frames of the piece; `(B,)` bool, where the first frame of `x` is the first of a piece.
         """
-        T, device = self.sequence_length, self.frames.device
+        T, where = self.sequence_length, self.shards[0].device
+        starts, lengths, counts = map(torch.from_numpy, (self.starts, self.lengths, self.counts))
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        start, end, semitones = torch.zeros(3, len(self.rows), len(self), dtype=torch.int64)
-        begins = torch.zeros(len(self.rows), len(self), dtype=torch.bool)
-        for b, pieces in enumerate(self.rows):
-            at = 0
-            for i in torch.randperm(len(pieces), generator=generator).tolist():
-                piece, count = pieces[i], int(self.counts[pieces[i]])
-                start[b, at : at + count] = int(self.starts[piece]) + T * torch.arange(count)
-                end[b, at : at + count] = int(self.starts[piece] + self.lengths[piece])
-                semitones[b, at : at + count] = torch.randint(
-                    -self.transpose, self.transpose + 1, (1,), generator=generator
-                )
-                begins[b, at] = True
-                at += count
-        start, end, semitones, begins = (table.to(device) for table in (start, end, semitones, begins))
-        for i in range(first, len(self)):
-            at = start[:, i, None] + torch.arange(T + 1, device=device)  # (B, T + 1)
-            inside = at < end[:, i, None]
-            window = self.frames[at.clamp(max=len(self.frames) - 1)] * inside[:, :, None]  # (B, T + 1, P)
-            if self.transpose:
-                window = _transposed(window, semitones[:, i])
-            x, y = window[:, :-1], window[:, 1:]
-            yield x, y, inside[:, 1:], begins[:, i]
+        # Row by row the pieces in their order, and after which window of the row each ends: so much is kept of a whole
+        # epoch, 24 bytes a piece. What each window needs is looked up for some batches at once.
+        longest = max(map(len, self.rows))
+        pieces, semitones = torch.zeros(2, len(self.rows), longest, dtype=torch.int64)
+        ends = torch.full((len(self.rows), longest), len(self))
+        for b, row in enumerate(self.rows):
+            pieces[b, : len(row)] = torch.tensor(row)[torch.randperm(len(row), generator=generator)]
+            ends[b, : len(row)] = counts[pieces[b, : len(row)]].cumsum(0)
+            drawn = torch.randint(-self.transpose, self.transpose + 1, (len(row),), generator=generator)
+            semitones[b, : len(row)] = drawn
+        over = torch.tensor([self.counts[row].sum() for row in self.rows])[:, None]
+        for first_step in range(first, len(self), BLOCK):
+            step = torch.arange(first_step, min(first_step + BLOCK, len(self))).repeat(len(self.rows), 1)  # (B, steps)
+            k = torch.searchsorted(ends, step, right=True).clamp(max=longest - 1)
+            piece = pieces.gather(1, k)
+            window = step - ends.gather(1, k) + counts[piece]  # of the piece
+            inside = step < over
+            start = torch.where(inside, starts[piece] + T * window, 0).to(where)
+            left = torch.where(inside, lengths[piece] - T * window, 0).to(self.device)  # frames of the piece from here
+            moved = semitones.gather(1, k).to(self.device)
+            begins = (inside & (window == 0)).to(self.device)
+            for i in range(step.shape[1]):
+                window = from_shards(self.shards, start[:, i], partial(rows_to_end, T=T + 1)).to(self.device)
+                valid = torch.arange(T + 1, device=self.device) < left[:, i, None]  # (B, T + 1)
+                window = window * valid[:, :, None]  # (B, T + 1, P)
+                if self.transpose:
+                    window = transposed(window, moved[:, i])
+                yield window[:, :-1], window[:, 1:], valid[:, 1:], begins[:, i]
 
 
-def _transposed(window, semitones):
-    """`(B, T, P)` moved up by `(B,)` semitones each; what leaves the keyboard is left out."""
-    _, T, P = window.shape
-    key = torch.arange(P, device=window.device) - semitones[:, None]  # (B, P): where each key comes from
-    inside = (key >= 0) & (key < P)
-    return window.gather(2, key.clamp(0, P - 1)[:, None].expand(-1, T, -1)).mul_(inside[:, None])
+def _check_transpose(transpose, shards):
+    keys = shards[0].shape[1]
+    if not 0 <= transpose < keys:
+        raise ValueError(f"transpose is {transpose}; use semitones, 0 to {keys - 1}")
 
 
-def _check_transpose(transpose, frames):
-    if not 0 <= transpose < frames.shape[1]:
-        raise ValueError(f"transpose is {transpose}; use semitones, 0 to {frames.shape[1] - 1}")
+def all_shards(rolls):
+    """As `all_frames`, for a corpus of any size: a list of tensors `(F, P)`, and the starts and lengths of the pieces.
+
+    The frames of all of them are numbered through; no piece lies in two.
+    """
+    if hasattr(rolls, "shards"):
+        return [torch.from_numpy(shard) for shard in rolls.shards], rolls.starts, rolls.lengths
+    frames, starts, lengths = all_frames(rolls)
+    return [frames], starts, lengths
+
+
+def each_piece(rolls):
+    """The pieces of `rolls` (as in `all_frames`), one after another: `(T, P)` uint8 tensors of velocity bins."""
+    if hasattr(rolls, "shards"):
+        yield from (torch.from_numpy(rolls.bins(i)) for i in range(len(rolls)))
+    else:
+        frames, starts, lengths = all_frames(rolls)
+        yield from (frames[start : start + length] for start, length in zip(starts, lengths))
 
 
 def all_frames(rolls):
@@ -250,9 +290,9 @@ def all_frames(rolls):
         the memory), and int64 arrays: the first frame and the number of frames of each piece.
 
     Raises:
-        ValueError: rolls of different widths, or not two-dimensional.
+        ValueError: rolls of different widths, or not two-dimensional; a `RollSplit` of several shards.
     """
-    if hasattr(rolls, "frames"):
+    if hasattr(rolls, "shards"):
         return torch.from_numpy(rolls.frames), rolls.starts, rolls.lengths
     rolls = [np.asarray(roll) for roll in rolls]
     for roll in rolls:

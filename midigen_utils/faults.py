@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from . import config
 
@@ -69,31 +69,47 @@ def only_training(folder):
         RuntimeError: another training, of this process or another one, writes there.
         OSError: nothing can be written there.
     """
-    path = folder / ".training"
-    with config.disk_errors_explained(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a")
-    with file:
+    with ExitStack() as stack:
+        try:
+            with config.disk_errors_explained(folder / ".training"):
+                stack.enter_context(alone(folder / ".training"))
+        except BlockingIOError:
+            raise RuntimeError(
+                f"another training writes into {folder}: wait for it or stop it, "
+                "or give this one a folder of its own (folder=, --output)"
+            ) from None
+        yield
+
+
+@contextmanager
+def alone(path):
+    """Hold the lock of a file, which is made for it and removed after the block. Where there are no locks, hold none.
+
+    Args:
+        path: `Path`; its folder is made.
+
+    Raises:
+        BlockingIOError: another process, or this one, holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             else:
                 msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
             if fcntl and os.fstat(file.fileno()).st_nlink == 0:  # removed by its owner while it was opened here
-                raise BlockingIOError(errno.EAGAIN, "the other training ends at this moment")
+                raise BlockingIOError(errno.EAGAIN, "its owner ends at this moment")
         except OSError as error:
             if error.errno in TAKEN:
-                raise RuntimeError(
-                    f"another training writes into {folder}: wait for it or stop it, "
-                    "or give this one a folder of its own (folder=, --output)"
-                ) from None
+                raise BlockingIOError(errno.EAGAIN, f"another process holds {path}") from None
             # a file system without locks: go on without
         try:
             yield
         finally:
             if fcntl:
                 path.unlink(missing_ok=True)
-    if not fcntl:  # Windows removes no file that is open; one that another training opened just now stays
+    if not fcntl:  # Windows removes no file that is open; one that another process opened just now stays
         with suppress(OSError):
             path.unlink()
 

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from .dataset import all_frames
+from .config import NUM_PITCHES
+from .dataset import each_piece
 from .parallel import total
 from .velocity import loudness
 
@@ -245,16 +246,16 @@ def fit_baselines(rolls):
         Dict of `FrameTable`: `"marginal"` (how often each key is down), `"copy last frame"` (one
         rate for staying down and one for going down, for all keys), `"Markov-1"` (the two rates of each key).
     """
-    frames, starts, lengths = all_frames(rolls)
-    hits, seen = torch.zeros(2, 2, frames.shape[1], dtype=torch.float64)  # (2, P) each
-    for start, length in zip(starts, lengths):
-        down = frames[start : start + length] > 0
+    keys = rolls[0].shape[1] if len(rolls) else NUM_PITCHES
+    hits, seen = torch.zeros(2, 2, keys, dtype=torch.float64)  # (2, P) each
+    for piece in each_piece(rolls):
+        down = piece > 0
         x, y = down[:-1], down[1:]
         seen += torch.stack([(~x).sum(0), x.sum(0)])
         hits += torch.stack([(~x & y).sum(0), (x & y).sum(0)])
     marginal = (hits.sum(0) + 0.5) / (seen.sum(0) + 1)  # half a count each way: never 0 or 1
     return {
         "marginal": FrameTable(marginal.expand(2, -1)),
-        "copy last frame": FrameTable(((hits.sum(1) + 0.5) / (seen.sum(1) + 1))[:, None].expand(-1, frames.shape[1])),
+        "copy last frame": FrameTable(((hits.sum(1) + 0.5) / (seen.sum(1) + 1))[:, None].expand(-1, keys)),
         "Markov-1": FrameTable((hits + 0.5) / (seen + 1)),
     }

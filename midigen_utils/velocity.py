@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .config import NUM_PITCHES
-from .dataset import all_frames
+from .dataset import each_piece
 
 
 class VelocityHead(nn.Module):
@@ -136,14 +136,15 @@ def velocity_scores(model, rolls, train_rolls):
     head = getattr(model, "velocity", None)
     if head is None:
         raise ValueError("this model has no velocity head; build it with velocity=32 and train it")
-    frames, starts, lengths = all_frames(train_rolls)
-    onsets = frames[1:][(frames[:-1] == 0) & (frames[1:] > 0)]
-    middle = float(onsets.float().median())
+    struck_with = torch.zeros(256, dtype=torch.int64)  # how often each bin
+    for piece in each_piece(train_rolls):
+        onsets = piece[1:][(piece[:-1] == 0) & (piece[1:] > 0)]
+        struck_with += onsets.long().bincount(minlength=256)
+    middle = int((struck_with.cumsum(0) < (struck_with.sum() + 1) // 2).sum())
     model.eval()
     totals, notes = torch.zeros(4, dtype=torch.float64), 0
-    frames, starts, lengths = all_frames(rolls)
-    for start, length in zip(starts, lengths):
-        piece = frames[start : start + length].unsqueeze(0).long()  # (1, T, P)
+    for piece in each_piece(rolls):
+        piece = piece.unsqueeze(0).long()  # (1, T, P)
         past, now = piece[:, :-1], piece[:, 1:]
         struck = (past == 0) & (now > 0)
         if not struck.any():
@@ -153,9 +154,9 @@ def velocity_scores(model, rolls, train_rolls):
         truth = now[struck]  # (n,)
         median = (log_p.exp().cumsum(1) < 0.5).sum(1) + 1
         repeated = level[struck.nonzero(as_tuple=True)[:2]]
-        repeated = torch.where(repeated > 0, repeated, round(middle))
+        repeated = torch.where(repeated > 0, repeated, middle)
         nll = -log_p.gather(1, truth.unsqueeze(1) - 1).sum()
-        errors = [(guess - truth).abs().sum() for guess in (median, repeated, torch.full_like(truth, round(middle)))]
+        errors = [(guess - truth).abs().sum() for guess in (median, repeated, torch.full_like(truth, middle))]
         totals += torch.tensor([nll, *errors], dtype=torch.float64)
         notes += len(truth)
     names = ("nll", "error", "error_last", "error_median")

@@ -6,7 +6,10 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import chain, islice
 from threading import Thread
+
+MANY = 1500  # files; for fewer, one process is done before others have started
 
 
 def map_in_processes(function, jobs, workers, chunksize=4):
@@ -17,23 +20,24 @@ def map_in_processes(function, jobs, workers, chunksize=4):
 
     Args:
         function: of one argument; a function of a module, so that other processes find it.
-        jobs: list of its arguments.
+        jobs: its arguments, any number of them: they are taken when there is work for a process.
         workers: processes; 1 for this one only.
         chunksize: jobs sent at once, default 4; more for short jobs.
 
     Yields:
         What `function` returns. So many results wait at most as 64 chunks per process hold.
     """
-    done, window = 0, 64 * workers * chunksize
+    jobs, waiting, done = iter(jobs), [], 0
     if workers > 1:
         pool = None
         try:
             # Fork is not safe beside a notebook's threads, so every system does what Windows does.
             spawn = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent)
-            for start in range(0, len(jobs), window):
+            while waiting := list(islice(jobs, 64 * workers * chunksize)):
+                done = 0
                 with _without_main():  # processes start when there is work for them
-                    results = pool.map(function, jobs[start : start + window], chunksize=chunksize)
+                    results = pool.map(function, waiting, chunksize=chunksize)
                 for result in results:
                     yield result
                     done += 1
@@ -42,7 +46,7 @@ def map_in_processes(function, jobs, workers, chunksize=4):
         finally:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
-    yield from map(function, jobs[done:])
+    yield from map(function, chain(waiting[done:], jobs))
 
 
 def _end_with_parent():

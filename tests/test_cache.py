@@ -107,7 +107,7 @@ def test_a_damaged_cache_is_built_again(tunes, midi_data, damage):
     rolls, _ = load_piano_rolls(load_corpus(tunes))
     before = contents(rolls)
     folder = next((midi_data / "cache").iterdir())
-    file = folder / ("index.json" if "index" in damage else "train.u8")
+    file = folder / ("index.json" if "index" in damage else "train-00000.u8")
     if damage in ("cut", "half an index"):
         os.truncate(file, file.stat().st_size // 2)
     else:

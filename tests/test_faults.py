@@ -10,7 +10,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import zipfile
@@ -20,11 +19,11 @@ import pytest
 import torch
 from test_training import killed_in_a_step, quick, stopped, weights
 
-from midigen_utils import checkpoints, faults, training
+from midigen_utils import cache, checkpoints, faults, training
 from midigen_utils.cache import load_piano_rolls
 from midigen_utils.checkpoints import export_model, load_checkpoint, load_model, restore_run, save_checkpoint
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.corpus import load_corpus
+from midigen_utils.corpus import SPLITS, load_corpus
 from midigen_utils.lstm import MusicLSTM
 from midigen_utils.training import make_optimizer
 
@@ -60,15 +59,17 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_says_what_to_do(tmp_path):
 
 @needs_dev_full
 def test_a_full_disk_leaves_no_half_cache_and_says_what_to_do(tunes, midi_data, monkeypatch):
-    real = tempfile.mkdtemp
+    real = cache._grid_or_reason
 
-    def on_a_full_disk(**options):
-        folder = real(**options)
-        (Path(folder) / "train.u8").symlink_to(FULL)
-        return folder
+    def on_a_full_disk(job):
+        building = next((midi_data / "cache").glob(".building-*"))
+        for split in SPLITS:
+            if not (there := building / f".{split}-00000.u8.{os.getpid()}.tmp").exists():
+                there.symlink_to(FULL)
+        return real(job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "mkdtemp", on_a_full_disk)
+        patch.setattr(cache, "_grid_or_reason", on_a_full_disk)
         with pytest.raises(OSError, match="not written.*disk is full"):
             load_piano_rolls(load_corpus(tunes))
     assert list((midi_data / "cache").iterdir()) == []
@@ -90,7 +91,6 @@ def test_a_read_only_place_is_named_before_any_training(toy_rolls, tmp_path, mon
 
 def test_a_whole_cache_is_read_where_nothing_can_be_written_and_a_new_one_says_why_not(tunes, midi_data, monkeypatch):
     load_piano_rolls(load_corpus(tunes))
-    monkeypatch.setattr(tempfile, "mkdtemp", read_only)
     monkeypatch.setattr(Path, "mkdir", read_only)
     load_piano_rolls(load_corpus(tunes))
     with pytest.raises(OSError, match="cache.*read-only for you"):

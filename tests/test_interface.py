@@ -85,9 +85,9 @@ def test_importing_what_the_first_notebooks_need_takes_no_torch():
 
 def test_modules_import_only_modules_above_them():
     order = (
-        "config exercises parallel midi workers chorale bach corpus download piano_roll cache descriptors dataset "
-        "chords velocity heads lstm scan mamba checkpoints stepping metrics faults training generation plotting "
-        "playback browser takes composing listening doctor rendering website __main__"
+        "config faults exercises parallel midi workers chorale bach corpus download piano_roll cache descriptors "
+        "shards shuffling dataset chords velocity heads lstm scan layers mamba checkpoints stepping metrics training "
+        "generation plotting playback browser takes composing listening doctor rendering website __main__"
     ).split()
     for path in (ROOT / "midigen_utils").glob("*.py"):
         if path.stem == "__init__":
