@@ -38,7 +38,7 @@ SHIFTS = range(-5, 7)  # semitones
 WINDOWS, FRAMES = (16, 32, 64, 128), 640  # frames of a window, a quarter of the time each; frames of a step
 LEARNING_RATE, WARM_UP = 5e-3, 100  # highest, reached after so many steps; then half a cosine to 0 in the minutes
 DROPOUT = 0.3  # of features, the same ones in all frames of a window
-WEIGHT_DECAY = {"keys": 0.3, "chords": 0.01}  # of matrices; by head
+WEIGHT_DECAY = 0.3  # of matrices; at 0.01 the models learn the pieces by heart
 AVERAGE = 0.998  # the weights that are evaluated are a running mean; this much of it is kept in each step
 WORSE = 0.02  # nats above the best validation at which training goes back to it
 CHECKS, SHARE = 100, 0.05  # validations in a run at most, and of its time
@@ -146,7 +146,7 @@ def train(model, splits, minutes, seed, log):
     generator = torch.Generator().manual_seed(seed)
     weights = torch.tensor([float(len(piece)) for piece in splits["train"]])
     optimizer = make_optimizer(model, LEARNING_RATE)
-    optimizer.param_groups[0]["weight_decay"] = WEIGHT_DECAY["chords" if model.chords else "keys"]
+    optimizer.param_groups[0]["weight_decay"] = WEIGHT_DECAY
     average = copy.deepcopy(model)
     begin = time.perf_counter()
     best, best_state, steps, frames_seen, next_check, fraction = math.inf, None, 0, 0, 1 / CHECKS, 1.0
