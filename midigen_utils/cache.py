@@ -180,7 +180,7 @@ def _build(corpus, midi_config, sustain, folder, workers):
                 break
             except BlockingIOError:
                 if attempt == 5:
-                    print("Another process builds these rolls: waiting for it.")
+                    print("Another process builds these rolls: waiting for it.", flush=True)
                 time.sleep(0.2)
     for old in folder.parent.glob(glob.escape(folder.name[:-12]) + "*"):  # made from files that have changed since
         if old != folder:
