@@ -20,7 +20,7 @@ NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "generated", "maes
 MUTANTS = {  # name: file, what stands there, what takes its place
     "roll one frame late": ("piano_roll.py", "notes.start[order] * fs + _EPSILON", "notes.start[order] * fs + 1"),
     "sign of delta": ("mamba.py", "dt = F.softplus(self.dt_proj(dt))", "dt = -F.softplus(self.dt_proj(dt))"),
-    "target not shifted": ("dataset.py", "yield window[:, :-1], window[:, 1:]", "yield window[:, :-1], window[:, :-1]"),
+    "target not shifted": ("dataset.py", "window[:, :-1], window[:, 1:]\n", "window[:, :-1], window[:, :-1]\n"),
     "temperature upside down": ("generation.py", ".mul_(temperature)", ".div_(temperature)"),
     "splits leak": ("corpus.py", "if piece.split == name]", 'if piece.split in (name, "validation")]'),
 }

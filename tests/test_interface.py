@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from mutants import MUTANTS
 
 import midigen_utils
 from midigen_utils import config
@@ -136,3 +137,8 @@ def test_dependencies_have_lower_bounds_only_and_the_constraints_meet_them():
         as_numbers = [[int(n) for n in re.findall(r"\d+", v)] for v in (bound, have)]
         assert as_numbers[0] <= as_numbers[1], requirement
     assert pinned["torch"] == "2.13.0"
+
+
+def test_every_mutant_of_make_mutants_finds_its_line_once():
+    for file, old, new in MUTANTS.values():
+        assert (ROOT / "midigen_utils" / file).read_text(encoding="utf-8").count(old) == 1 and new != old
