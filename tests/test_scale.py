@@ -368,7 +368,10 @@ def killed(*arguments):
 
 
 torch.nn.utils.clip_grad_norm_ = killed
-sys.exit(__main__.main(sys.argv[2:]))
+code = __main__.main(sys.argv[2:])
+if os.environ["RANK"] == "0":
+    print("steps of its last life:", len(steps))
+sys.exit(code)
 """
 
 
@@ -378,28 +381,30 @@ def options_of_a_run(tunes, output):
     return [str(argument) for argument in arguments]
 
 
-def torchrun(tmp_path, tunes, **variables):
-    """The command line through torchrun, in two processes of which one is killed on the way: the finished process."""
+def torchrun(tmp_path, tunes, *options, **variables):
+    """The command line through torchrun, in two processes of which one is killed in its 8th step: the finished one."""
     (tmp_path / "worker.py").write_text(WORKER)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
-    worker = [tmp_path / "worker.py", tmp_path / "midi_data", *options_of_a_run(tunes, tmp_path / "killed")]
+    worker = [tmp_path / "worker.py", tmp_path / "midi_data", *options_of_a_run(tunes, tmp_path / "killed"), *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
     command = [sys.executable, *launcher, "--monitor-interval", "0.1", *worker]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
-@pytest.mark.slow  # half a minute
+@pytest.mark.slow  # half a minute each
+@pytest.mark.parametrize("save_every, steps", [("10", 12), ("0", 11)], ids=["after an epoch", "in an epoch"])
 def test_a_killed_worker_is_started_again_and_ends_with_the_weights_of_a_run_that_nothing_disturbed(
-    tunes, tmp_path, midi_data, monkeypatch
+    save_every, steps, tunes, tmp_path, midi_data, monkeypatch
 ):
     monkeypatch.setitem(checkpoints.MODELS, "MusicLSTM", lambda **options: MusicLSTM(hidden_size=16, **options))
     assert __main__.main(options_of_a_run(tunes, tmp_path / "alone")) == 0
-    several = torchrun(tmp_path, tunes, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
+    several = torchrun(tmp_path, tunes, "--save-every", save_every, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
     assert several.returncode == 0, several.stderr
     assert "exitcode: -9" in several.stderr  # it was killed
     epochs = re.findall(r"^epoch +(\d)  train .* frames/s, .* GB$", several.stdout, re.M)
     assert epochs == ["1", "2", "3"]  # printed by one process, none of them twice
     assert several.stdout.count("training pieces") == 2  # in each of its lives
+    assert f"steps of its last life: {steps}" in several.stdout
     first, second = (checkpoints.load_checkpoint(tmp_path / name / "last_model.pt") for name in ("alone", "killed"))
     assert first["epoch"] == second["epoch"] == 2
     for name, value in first["model_state_dict"].items():
