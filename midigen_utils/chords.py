@@ -1,6 +1,7 @@
 """The chord head: a frame as one decision, spelled from the lowest key to the highest.
 
-88 independent coins cannot know that a chord is one decision: if a C is as likely as a B, they play both at once.
+88 independent coins cannot know that a chord is one decision: if it is to be a C or a B, as likely the one as the
+other, they play both at once, or neither, in half of the frames.
 By the chain rule a frame y has the probability
 
     p(y | past) = product over keys k of p(y_k | y_j for all j < k, past)

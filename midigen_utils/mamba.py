@@ -21,6 +21,8 @@ Letters, as in the papers (Mamba, arXiv 2312.00752; Mamba-2, arXiv 2405.21060):
 | C      | C                  | how the output is read from the states                           | (B, T, N)      |
 | D      | D                  | how much of x goes past the states                               | (D,)           |
 | h      | state              | the memory                                                       | (B, N, D)      |
+
+With `ssm="ssd"` Δ is (B, T, H), A and D are (H,), h is (B, H, N, 64). (In `scan.py` P is the channels of a head.)
 """
 
 import math
@@ -93,7 +95,8 @@ class MusicMamba(nn.Module):
 
         Returns:
             logits: `(B, T, num_pitches)`; `logits[:, t]` are about frame t + 1. `sigmoid` makes probabilities.
-            hidden: for each block `(conv_state (B, d_conv - 1, D), ssm_state (B, N, D))`.
+            hidden: for each block `(conv_state (B, d_conv - 1, D), ssm_state (B, N, D))`; with `ssm="ssd"`
+                `(conv_state (B, d_conv - 1, D + 2 N), ssm_state (B, H, N, 64))`.
 
         Raises:
             ValueError: `x` or `hidden` has another shape.
@@ -177,7 +180,8 @@ class S6Block(nn.Module):
         expand: D / d.
 
     Source:
-        Mamba (arXiv 2312.00752), figure 3 and section 3.6 (initialisation).
+        Mamba (arXiv 2312.00752), figure 3 and section 3.6 (initialisation). Unlike the authors' code, `out_proj` does
+        not start smaller the more blocks there are.
     """
 
     def __init__(self, d_model, d_state, d_conv, expand):
@@ -264,6 +268,9 @@ class SSDBlock(nn.Module):
 
 
 def _initial_dt_bias(count):
-    """`(count,)` biases that make Δ = softplus(bias) spread evenly over the decades from 0.001 to 0.1 (section 3.6)."""
+    """`(count,)` biases that make Δ = softplus(bias) spread evenly over the decades from 0.001 to 0.1.
+
+    As the authors' code does it; section 3.6 of the paper has a plain uniform draw.
+    """
     dt = torch.exp(torch.empty(count).uniform_(math.log(0.001), math.log(0.1)))
     return dt + torch.log(-torch.expm1(-dt))  # the inverse of softplus

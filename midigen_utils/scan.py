@@ -9,7 +9,8 @@ For each channel d and each of its N states n, with a step size Δ chosen by the
 |------------------|--------------------------------------------------------------------------------|
 | `scan_textbook`  | the loop as the formula has it; its backward takes time L squared              |
 | `scan_loop`      | the same loop, written so that backward takes time L                           |
-| `selective_scan` | the loop in blocks that fit the cache; keeps no states, computes them again    |
+| `selective_scan` | the loop in slabs that fit the cache; keeps one state of each, computes the    |
+|                  | others again                                                                   |
 | `scan_step`      | one frame                                                                      |
 | `ssd_scan`       | Mamba-2: one decay per head turns the loop into matrix products                |
 | `ssd_step`       | one frame of it                                                                |
@@ -220,7 +221,7 @@ def _full_precision(tensor):
 def ssd_scan(x, dt, A, B, C, h=None, chunk=64):
     """The scan of Mamba-2: one decay per head of P channels, so that a chunk of frames is a few matrix products.
 
-    Inside a chunk, frame j reaches frame i >= j with weight (C_i . B_j) times the decay between them: an
+    Inside a chunk, frame j reaches frame i >= j with weight (C_i . B_j) Δ_j times the decay between them: an
     attention matrix without softmax. From chunk to chunk one state is handed on. It computes in float32
     whatever autocast says.
 
@@ -290,11 +291,9 @@ class _Decays(torch.autograd.Function):
         exponent = exponent * LOG2_E
         coarse = exponent.mul(64).round().div(64)
         coarse, fine = coarse.cumsum(-1).view(-1, size), (exponent - coarse).cumsum(-1).view(-1, size)
-        one = torch.ones_like(fine)
-        at_i = torch.stack([coarse, one, fine, one], dim=2)  # (B K H, Q, 4)
-        at_j = torch.stack([one, -coarse, one, -fine], dim=1)  # (B K H, 4, Q)
         never = fine.new_full((size, size), -torch.inf).triu(1)
-        between = torch.baddbmm(never, at_i, at_j).exp2().view(*exponent.shape, size)  # all differences at once
+        differences = _differences if exponent.device.type == "cpu" else _plain_differences
+        between = differences(coarse, fine, never).exp2().view(*exponent.shape, size)
         since_start = (coarse + fine).exp2().view(exponent.shape)
         ctx.save_for_backward(between, since_start)
         return between, since_start
@@ -305,6 +304,19 @@ class _Decays(torch.autograd.Function):
         pairs = between_grad.mul(between).tril_(-1)  # a frame's decay to itself is 1, whatever the exponents are
         ask = pairs.sum(-1) - pairs.sum(-2) + since_grad * since_start
         return ask.flip(-1).cumsum(-1).flip(-1)  # an exponent has its part in the sums at all later frames
+
+
+def _differences(coarse, fine, never):
+    """Running sums `(..., Q)` in two parts to their differences `(..., Q, Q)`, plus `never`; as one matrix product."""
+    one = torch.ones_like(fine)
+    at_i = torch.stack([coarse, one, fine, one], dim=2)  # (..., Q, 4)
+    at_j = torch.stack([one, -coarse, one, -fine], dim=1)  # (..., 4, Q)
+    return torch.baddbmm(never, at_i, at_j)
+
+
+def _plain_differences(coarse, fine, never):
+    """The same without a product: a GPU may cut what goes into one to the 10 bits of TF32."""
+    return (coarse.unsqueeze(2) - coarse.unsqueeze(1)) + (fine.unsqueeze(2) - fine.unsqueeze(1)) + never
 
 
 def ssd_step(x, dt, A, B, C, h):

@@ -181,8 +181,9 @@ for x_t in x:
 assert np.isclose(one_stride, walked)
 
 # %% [markdown]
-# With a tanh in the loop there is no such formula. This is why the memory of a state space model can be computed in
-# parallel, and the LSTM's cannot. We come back to what that is worth.
+# An LSTM's memory leaks and fills as well, but how much is decided by what was read from it one frame before, through
+# a tanh: there is no such formula. This is why the memory of a state space model can be computed in parallel, and the
+# LSTM's cannot. We come back to what that is worth.
 #
 # ## From flowing to stepping
 #
@@ -377,7 +378,8 @@ _ = ax.set(xlabel="frame", ylabel="mean step size Δ", title="The clock stands s
 # **selection**, and it is what sets Mamba apart from its predecessors (S4 and others), whose Δ, B and C are the same
 # for all frames.
 #
-# And the LSTM? Its gates look at what comes in, so it can select, too: both solve this toy in `benchmarks/README.md`.
+# And the LSTM? Its gates look at what comes in, so it can select, too: in `benchmarks/README.md` it solves a longer
+# variant of this toy, and so does Mamba-2 (the Mamba of this notebook was not run on that).
 # The difference is what the choice depends on. An LSTM's gates also look at its own memory, `h`. Mamba's Δ, B and C
 # look at the input alone, so all of them are known before the first step, and the stride over many frames stays
 # possible.
@@ -516,7 +518,7 @@ for form in (scan, scan_loop, selective_scan, scan_by_doubling):
 # Read along the first row: what happens from one length to the next, twice as long? Then down a column. On a CPU the
 # plain loop, written well, can be expected to beat the parallel scan: doubling does log₂ L times the work, all of it
 # through main memory, and a CPU has no thousand cores to do it at once. `benchmarks/README.md` has careful
-# measurements, on one thread of a CPU: there the package's scan takes between a third and a ninth of the time of a
+# measurements, on one thread of a CPU: there the package's scan takes between a third and a tenth of the time of a
 # parallel scan by Blelloch (`mambapy`), depending on how memory is allocated for the latter. On a GPU it is said to be
 # the other way round; that we have not measured. The appendix [A1](A1_parallel_scan.ipynb) tells the whole story.
 #
@@ -762,7 +764,8 @@ for frames, state in ((SEQUENCE_LENGTH, hidden), (len(roll), at_the_end)):
 # ## Side by side with the LSTM
 #
 # Now the contest. Same pieces, same `fit`, same seed, so the same batches in the same order: 16 windows of 64 frames
-# a step. Both get one learning rate, and it was tuned for neither. To save time a window begins only every 256 rows:
+# a step. Both get one learning rate, which is the Mamba's best in our trials on MAESTRO; the LSTM did better there with
+# a lower one (`benchmarks/README.md`). To save time a window begins only every 256 rows:
 # both read the same quarter of the music. This is the beginning of a training, on equal terms.
 
 # %%
@@ -925,9 +928,10 @@ _ = ax.legend(frameon=False)
 # keeping.
 #
 # A longer experiment, with small models of one size that were trained with their state carried through whole pieces,
-# is in `benchmarks/README.md` (`memory.py`): beyond the cold start, a past of minutes is worth 0.06 nats a frame to
-# the Mamba (its sibling, Mamba-2) and next to nothing to the LSTM. The memory is there; how much of it music needs,
-# and how to teach a model to use it, is open.
+# is in `benchmarks/README.md` (`memory.py`): beyond the cold start, what lies further back than 4 seconds is worth
+# 0.08 nats a frame to this notebook's Mamba, 0.06 to Mamba-2, and next to nothing to the LSTM; two thirds of it come
+# from the first 16 seconds. The memory is there; how much of it music needs, and how to teach a model to use it, is
+# open.
 #
 # ## What Δ does over a phrase
 #
@@ -1026,7 +1030,7 @@ _ = ax.legend(frameon=False)
 # keep them. *Mamba-2.* If all buckets of all 64 channels of a group (a *head*) share one leak, the scan turns into a
 # few matrix products (SSD, "state space duality": it is a kind of attention, too). That gives up the different leaks,
 # and gets room for 64 buckets, at more speed. `MusicMamba(ssm="ssd")` is that model, and `midigen_utils/scan.py` has
-# it in some thirty lines. *Chords.* The models of the table answer 88 questions independently; the pretrained ones
+# it in some fifty lines. *Chords.* The models of the table answer 88 questions independently; the pretrained ones
 # have a head that decides on whole chords (`midigen_utils/chords.py`).
 #
 # ## Summary

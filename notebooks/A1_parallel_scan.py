@@ -39,7 +39,7 @@ from midigen_utils.scan import scan_loop, scan_textbook, selective_scan, ssd_sca
 # %% [markdown]
 # ## Settings
 #
-# The last three lines describe a GPU, for a calculation at the end; put in your own.
+# `LAUNCH` and `BANDWIDTH` describe a GPU, for a calculation at the end; put in your own.
 
 # %% tags=["nbval-ignore-output"]
 CORPUS = os.environ.get("MIDIGEN_CORPUS", "bach")  # or "maestro", after `make data`
@@ -314,8 +314,8 @@ for t, (a, b) in enumerate(pairs):
 
 # %% [markdown]
 # In Mamba Δ and B change from frame to frame, but neither looks at `h`. That is why all pairs are known at the start.
-# An LSTM has a tanh around its memory: what a frame does to it is no pair of numbers, and joining two frames would
-# need ever more of them.
+# An LSTM's memory is a leaky bucket as well, but its leak and its inflow are computed from what was read from the
+# memory one frame before: no pair is known before the walk gets there.
 #
 # ### At full size
 #
@@ -377,7 +377,9 @@ for form in (scan_blelloch, scan_doubling):
 #
 # A leaky bucket that runs from the end, its leaks shifted by one. So whatever form computes the scan also computes
 # its backward. The rest follows from $h_t = a_t h_{t-1} + b_t$: the gradient of $b_t$ is $g_t$, that of $a_t$ is
-# $g_t h_{t-1}$. In torch such a rule is written as an `autograd.Function`:
+# $g_t h_{t-1}$. In torch such a rule is written as an `autograd.Function`: `ctx` carries tensors from forward to
+# backward, and `backward` gets the gradient of the result and returns one for each argument of `forward` (`form` is
+# a function and has none):
 
 
 # %%
@@ -532,7 +534,7 @@ assert max(errors["Blelloch", 512]) < 1e-4
 
 # %% [markdown]
 # - **As written** it is right for 16 frames, and NaN for a longer piece. `exp(-s)` grows as fast as the bucket
-#   forgets, and float32 ends near exp(88).
+#   forgets, and float32 ends near exp(88.7).
 # - **Clamped** it never fails, and that is worse: the numbers look like numbers, and are wrong.
 # - **With logarithms** the levels come out well, with more rounding than a scan. The gradient is NaN in this plain
 #   version: `log(0)`, once per inflow, on one of the two sides. That can be mended with more lines, and each
@@ -542,7 +544,7 @@ assert max(errors["Blelloch", 512]) < 1e-4
 
 # %% tags=["nbval-ignore-output"]
 for L in (16, 64, 512):
-    print(f"after {L:3d} frames: s = {exponent[:L].sum(0).min():7.0f}; float32 ends at exp({math.log(3.4e38):.0f})")
+    print(f"after {L:3d} frames: s = {exponent[:L].sum(0).min():7.0f}; float32 ends at exp({math.log(3.4e38):.1f})")
 
 # %% [markdown]
 # A scan never divides: it multiplies leaks, all between 0 and 1. At worst a product becomes 0, and then that past is
@@ -586,9 +588,11 @@ assert_twins(selective(scan_chunks), scan_textbook, s6)
 # $$y_i = \sum_{j \le i} \underbrace{(C_i \cdot B_j) \; a_{j+1} a_{j+2} \cdots a_i}_{M_{ij}} \; \Delta_j x_j$$
 #
 # With one leak the product of the `a` is a plain number and comes out of the dot product. So all of it is one matrix
-# $M$, `(L, L)`, times `(L, P)`: no loop, and no state at all. That is **attention**: queries C, keys B, values Δ x,
-# and where a softmax would be, a decay. The paper calls it *state space duality*, SSD. (Exercise 04.4 was this matrix
-# without B and C.)
+# $M$, `(L, L)`, times `(L, P)`: no loop, and no state at all. This form is known as **attention**: frame i asks with
+# C (its *query*), frame j answers with B (called its *key*, no key of the piano), and how well they match says how
+# much of Δ x (the *value*) is taken. The usual attention turns the matches into shares that add up to 1 (*softmax*);
+# here they fade with age. The paper calls it *state space duality*, SSD. (Exercise 04.4 was this matrix without B and
+# C.)
 #
 # The price is L² numbers in place of L. So take chunks: inside, the matrix; between them, the state. For one head:
 
@@ -610,8 +614,10 @@ def ssd_by_hand(x, dt, A, B, C, size=16):
 
 
 # %% [markdown]
-# No exponent here is above 0, so nothing overflows; but a difference of two long sums loses digits. The package's
-# `ssd_scan` sums whole 64ths of the exponents and the rest apart: sums of 64ths are exact, and so is their difference.
+# No exponent here is above 0, so nothing overflows; but a difference of two long sums loses digits. A multiple of
+# 1/64 fits into a float32 without rounding as long as it is not huge, so such numbers can be added and subtracted
+# without loss. The package's `ssd_scan` therefore rounds each exponent to one, and sums the small rests apart.
+#
 # The twin check. First against `ssd_scan`, head by head. Then against the S6 forms, whose leaks can be made equal
 # within a head: the special case.
 
@@ -819,7 +825,7 @@ for batch, length in SHAPES:
 
 # %% [markdown]
 # Which one leads, and for which shape? The loop does the least work; the others must win by starting fewer operations.
-# Bare, Blelloch hardly wins even for one piece. Its lead in the table comes also from what stands around the scan, the
+# Where Blelloch leads in the table of whole forms and not here, its lead comes from what stands around the scan: the
 # leaks, the inflows and the reading, which it does for all frames at once.
 #
 # ## What a GPU changes
@@ -831,6 +837,8 @@ for batch, length in SHAPES:
 #
 # **This is a model, not a measurement**, with two numbers from the Settings. `LAUNCH`: NVIDIA measured 3.8 µs per
 # kernel where many small ones follow each other, 2.9 µs of them the kernel itself (Gray 2019, on a V100).
+# We take all 3.8 µs as the price of a launch; that counts a part of the kernels' work twice, so the launches of our
+# table are rather too dear.
 # `BANDWIDTH`: 1,555 GB/s is what the maker states for an A100. Arithmetic is left out, and so is the GPU's cache, and
 # so is the time that Python and torch need before a launch. How long is that? A scan of next to nothing, 128 channels
 # with two buckets, says what it costs *this* computer to start an operation. Beside it one with frames of the usual
@@ -846,8 +854,8 @@ for name, (inputs, _) in (("tiny", random_inputs(1, 64, D=128, N=2)), ("usual", 
 
 # %% [markdown]
 # The nearer the two, the more of the loop's time goes into starting. And if your CPU needs longer than `LAUNCH` to
-# start an operation, a GPU would wait for it: then put *this* number into the Settings. (CUDA graphs and
-# `torch.compile` exist to get rid of it.)
+# start an operation, a GPU would wait for it, and be slower than the tables below, which keep `LAUNCH`: put *this*
+# number into the Settings to see how much. (CUDA graphs and `torch.compile` exist to get rid of it.)
 #
 # Launches do not depend on the width of the model, so we count them on a narrow one. (On a GPU `selective_scan` takes
 # one large slab; narrow inputs make it do so here.) Bytes grow with the number of pieces, so one piece is enough.
@@ -871,9 +879,10 @@ for batch, length in SHAPES:
         print(f"{name:<15} {launches:10,d} | {launching:9.2f} {memory:7.2f} {launching + memory:7.2f}")
 
 # %% [markdown]
-# Compare with the table of the CPU. For one piece launching is nearly all, and the order is nearly that of the
-# launches: loops last. For many pieces the loops still pay for launches and the parallel forms for bytes, but bytes
-# have become cheap: Blelloch is ahead of the loop now, which it was not on the CPU. SSD has little of both.
+# Compare with the table of the CPU. For one piece the loops pay for launches and little else, doubling and Blelloch
+# for bytes as well: loops last. For many pieces the textbook loop pays mostly for bytes, the plain loop still for
+# launches; but bytes have become cheap: Blelloch is ahead of the loop now, which it was not on the CPU. SSD has
+# little of both.
 #
 # Where is the turning point? On this CPU (or GPU) measured, on the model GPU worked out, for 64 frames and more and
 # more pieces side by side:
@@ -893,6 +902,10 @@ for name in FOUR:
 axes[-1].set_title("model of a GPU, not measured")
 for ax in axes:
     ax.set(xscale="log", yscale="log", xlabel="pieces side by side", ylabel="milliseconds")
+    ax.yaxis.set_major_formatter("{x:g}")
+for ax in axes[:-1]:
+    ax.set_xticks(BATCHES, BATCHES)
+    ax.xaxis.minorticks_off()
 _ = axes[0].legend(frameon=False)
 
 # %%
@@ -928,6 +941,9 @@ for (batch, length), colour in zip(SHAPES, (ORANGE, BLUE)):
 for ax, title in ((left, "measured: cpu"), (right, "model of a GPU, not measured")):
     ax.set(xscale="log", yscale="log", xlabel="frames in a chunk", ylabel="milliseconds", title=title)
     ax.set_xticks(CHUNKS, CHUNKS)
+    ax.xaxis.minorticks_off()
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("{x:g}")
 _ = left.legend(frameon=False)
 
 # %% [markdown]
@@ -973,7 +989,8 @@ assert ledger.touched > 20 * fused
 # %% [markdown]
 # ## Quiz
 #
-# **1.** Doubling and Blelloch both need about log₂ L rounds. Why would a machine with few workers prefer Blelloch?
+# **1.** Doubling needs about log₂ L rounds, Blelloch twice as many. Why would a machine with few workers prefer
+# Blelloch all the same?
 #
 # <details><summary>Answer</summary>
 #
@@ -995,8 +1012,8 @@ assert ledger.touched > 20 * fused
 #
 # <details><summary>Answer</summary>
 #
-# Its gates and its tanh depend on the memory itself. What two frames do together cannot be written down in a fixed
-# number of numbers, as the pair (a, b) can, before the memory is known.
+# Its gates depend on what was read from the memory one frame before. So the pair (a, b) of a frame is not known
+# before the memory is, and there is nothing to join ahead of it.
 #
 # </details>
 #
@@ -1060,8 +1077,8 @@ frames_down = ...
 check("A1.4", frames_down, roll)
 
 # %% [markdown]
-# **5 (medium).** The same from the other side: for each frame, how much the loss changes with its level. Given are
-# leaks `a` of 12 frames and `direct`, the direct gradient of each level; compute the whole gradient g of each,
+# **5 (medium).** The backward pass. The levels of 12 frames are `h[t] = a[t] h[t-1] + b[t]`. Given are the leaks `a`
+# and `direct`: how much the loss changes with each level directly. Compute g, the change with each level by all ways,
 # `(12,)`.
 
 # %%
@@ -1079,7 +1096,7 @@ check("A1.5", whole_gradient, a, direct)
 # ## Next
 #
 # Back to the course: [05_generation_and_playback](05_generation_and_playback.ipynb), where scans are no longer
-# needed, or the next side road, A2, which builds the chord head by hand.
+# needed, or the next side road, [A2_chords](A2_chords.ipynb), which builds the chord head by hand.
 #
 # ## References
 #
