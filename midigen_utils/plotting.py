@@ -66,6 +66,7 @@ def plot_piano_roll(piano_roll, config=MIDI_CONFIG, ax=None, seed_frames=0, titl
     ax.set_title(title or "", parse_math=False)  # of a file, perhaps: a dollar in it is a dollar
     ax.grid(axis="y", linewidth=0.5, alpha=0.4)
     if 0 < seed_frames < len(roll):
+        ax.set_ylim(top=top + 0.08 * (top - bottom) + 0.5)  # room for the two words
         ax.axvline(seed_frames / fs, color=GREY, linewidth=1, linestyle="--")
         for x, align, text, colour in ((-4, "right", "seed", SEED_COLOUR), (4, "left", "generated", MUSIC_COLOUR)):
             ax.annotate(
