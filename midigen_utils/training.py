@@ -18,7 +18,7 @@ from .heads import use_head
 from .metrics import FrameScores, TrainingLoss, predict
 from .scan import leave_out_of_compiling
 
-WEIGHT_DECAY = 0.01
+WEIGHT_DECAY = 0.1
 
 
 def fit(

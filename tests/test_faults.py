@@ -25,7 +25,7 @@ from midigen_utils.checkpoints import export_model, load_checkpoint, load_model,
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.corpus import SPLITS, load_corpus
 from midigen_utils.lstm import MusicLSTM
-from midigen_utils.training import make_optimizer
+from midigen_utils.training import WEIGHT_DECAY, make_optimizer
 
 ROOT = Path(__file__).parent.parent
 FULL = Path("/dev/full")
@@ -349,7 +349,7 @@ def test_how_the_optimiser_works_is_not_taken_from_the_file(toy_rolls, tmp_path)
     model = small()
     optimizer = make_optimizer(model)
     restore_run(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), state, state["settings"])
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [WEIGHT_DECAY, 0.0]
     assert all(group["betas"] == (0.9, 0.999) for group in optimizer.param_groups)
     state["optimizer_state_dict"]["state"][0]["exp_avg"]._backward_hooks = dict  # a class where functions belong
     with pytest.raises(ValueError, match="cannot resume: the checkpoint is damaged"):
@@ -450,7 +450,7 @@ CELL = """
 import torch
 from pathlib import Path
 from midigen_utils.checkpoints import load_model
-from midigen_utils.training import fit
+from midigen_utils.training import WEIGHT_DECAY, fit
 torch.set_num_threads(1)
 rolls = [(torch.rand(200, 88) < 0.05).float().numpy() for _ in range(3)]
 fit(load_model({start!r}), {{"train": rolls, "validation": rolls}}, 10**6, batch_size=2, device="cpu", folder={run!r})
