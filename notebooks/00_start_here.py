@@ -92,7 +92,7 @@ for model in (MusicLSTM(), MusicMamba()):
 #
 # - *Shift+Enter* runs one cell and goes on to the next. ▶▶ restarts and runs all of them; it asks first. What you
 #   typed stays, what was computed is computed anew. A star, `[*]`, means working, not broken.
-# - The figures and tables that you see before you run anything are of the authors' last run.
+# - Figures and tables that are there before you run anything, if any, are of the authors' last run.
 # - *Trust*: Jupyter hides the players of notebooks that come from elsewhere. Running them is one cure, the command
 #   palette's *Trust Notebook* is the other.
 # - *No sound?* `make doctor` says what is missing. The player needs nothing but a browser.

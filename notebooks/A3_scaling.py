@@ -101,11 +101,11 @@ print(f"after 2 s:  wiped {cost['wiped'][:, 32:].mean():.2f}, carried {cost['car
 
 # %% [markdown]
 # What to see: at the left, in the first second, the wiped model (orange) pays: it does not know for how long the keys
-# have been down, the tempo, the key of the piece. Then it has heard enough. What lies between the curves at the right
-# is what music of more than two seconds ago is worth to this model, and the second line of numbers shows no difference
-# that we could measure. Where both curves rise and fall together, it is the music that does. (These are chorales, and
-# the model learned from performances. The README's section on memory asks the same of models that were trained with
-# their memory carried.)
+# have been down, the tempo, the tonality of the piece. Then it has heard enough. What lies between the curves at the
+# right is what music of more than two seconds ago is worth to this model, and the second line of numbers shows no
+# difference that we could measure. Where both curves rise and fall together, it is the music that does. (These are
+# chorales, and the model learned from performances. The README's section on memory asks the same of models that were
+# trained with their memory carried.)
 
 # %%
 assert cost["wiped"][:, :8].mean() > cost["carried"][:, :8].mean()
@@ -841,7 +841,8 @@ folder.cleanup()
 #
 # ## Exercises
 #
-# Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
+# Put your code in place of the `...` and run the cell: it says "right" when it is. Give numbers as Python computes
+# them, not rounded: 1 part in 10,000 is the most that an answer may be off. Solutions are in the notebook
 # [A6_solutions](A6_solutions.ipynb).
 #
 # **1 (easy).** A piece of ten minutes has 9,600 frames. How many windows of 64 does it take to read it with a carried
@@ -891,8 +892,9 @@ check("A3.5", interval)
 
 # %% [markdown]
 # **6 (open).** How far does the toy's memory carry? Make pieces of 256 frames with questions at 10, 25, 57, 121 and
-# 249, and see which are answered by the carried model. Then take the first question away. What if the call comes in a
-# piece that begins in the middle of a window?
+# 249, and see which are answered by the carried model. Then put a small `MusicMamba` in the LSTM's place, and take the
+# first question away: what does it answer in one window of 64, and what in windows of 16? Last: suppose that a new
+# piece could begin in the middle of a window. What would the model still remember there?
 #
 # ## Next
 #

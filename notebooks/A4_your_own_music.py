@@ -493,8 +493,9 @@ for piece in kept:
     shutil.copy(piece.path, clean / name(piece.path))
 
 # %% [markdown]
-# Beside the files we put a list that says which file is in which split. It has the seven columns of MAESTRO's CSV;
-# where `load_corpus` finds such a list, it obeys it.
+# Beside the files we put a list that says which file is in which split. It has the seven columns of MAESTRO's CSV.
+# Where `load_corpus` finds such a list, it reads the files on it and no others: add a line for each file that you put
+# into the folder later, or delete the list.
 
 # %%
 rows = []
@@ -701,8 +702,9 @@ print(f"midi_data/my_model.pt, {size / 1e6:.1f} MB: load_model(MIDI_DATA / 'my_m
 # `--all-instruments`, `--whole-pieces` (not only the first 60 s of each) and `--transpose 5` (each window moved by
 # another number of semitones each time; then you need not collect transposed copies) go with `train`. The checkpoint
 # remembers its corpus: `evaluate` scores on it, and `generate` takes its seeds from there. (It remembers the path as
-# you wrote it. `data` ends with exit code 1 if a file was left out, and names it, so that a script can notice.) Here
-# are two of the lines, run on few pieces:
+# you wrote it. `data` ends with exit code 1 if a file was left out, and names it, so that a script can notice.) A
+# second training into the same folder keeps the first as `earlier_best_model.pt`, a third overwrites that: give each
+# its own `--output`. Here are two of the lines, run on few pieces:
 
 
 # %%
@@ -761,7 +763,8 @@ print(said)
 # - **Music too fast or too slow.** The file's tempo is wrong. Compare its notes a second with other files, and listen;
 #   set the tempo in a notation program and export again.
 # - **"The validation split is empty".** One different piece only. With two, training runs, but `test` is empty, and
-#   `generate` finds no seed there. Get three or more, or write a list as above.
+#   `generate` finds no seed there: give it `--seed random`, or `--seed FILE.mid`. Get three or more, or write a list as
+#   above.
 # - **Most pieces in one split.** Small numbers: chance. Write a list, and count minutes, not pieces.
 # - **Validation suspiciously good.** Copies in two splits: interval words, one split for each family.
 # - **Training better every epoch, validation worse.** Too little music for so many steps, as in the quarter above:
@@ -863,7 +866,8 @@ for used in (example, clean):
 # %% [markdown]
 # ## Exercises
 #
-# Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
+# Put your code in place of the `...` and run the cell: it says "right" when it is. Give numbers as Python computes
+# them, not rounded: 1 part in 10,000 is the most that an answer may be off. Solutions are in the notebook
 # [A6_solutions](A6_solutions.ipynb).
 #
 # **1 (easy).** A folder has 30 different pieces. The hash puts each into validation with probability 0.1. How likely is
@@ -924,8 +928,8 @@ check("A4.5", higher_and_longer, first_file, second_file)
 #
 # ## Next
 #
-# `A5`: how to measure music seriously, to tell whether your model plays like your folder. `A6_solutions`: the
-# exercises, solved.
+# [A5_judging_music](A5_judging_music.ipynb): how to measure music seriously, to tell whether your model plays like your
+# folder. [A6_solutions](A6_solutions.ipynb) has the exercises, solved.
 #
 # ## References
 #
