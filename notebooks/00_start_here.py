@@ -43,7 +43,7 @@ listen(mamba, "The pretrained MusicMamba")
 # presses about half of the keyboard in every row, and other keys in the next.) The others keep to the middle of the
 # keyboard, hold notes, and strike several keys at once.
 #
-# How large are these networks? Each of their numbers was found by training.
+# How large are these networks? Each of these numbers has to be found by training.
 
 # %% tags=["nbval-check-output"]
 for model in (MusicLSTM(), MusicMamba()):
@@ -168,7 +168,7 @@ for model in (MusicLSTM(), MusicMamba()):
 # | octave | 12 keys; the names start again |
 # | voice | one line of music, as one singer sings it |
 # | bar | a short stretch of music with a fixed number of beats |
-# | chorale | a hymn in four voices; Bach wrote hundreds |
+# | chorale | a hymn in four voices; Bach set hundreds of hymn tunes like this |
 # | (sustain) pedal | holds all notes while it is down |
 # | polyphony | how many keys sound at a time |
 # | transpose | move all notes by the same number of semitones |

@@ -100,12 +100,12 @@ print(f"all frames: wiped {cost['wiped'].mean():.2f}, carried {cost['carried'].m
 print(f"after 2 s:  wiped {cost['wiped'][:, 32:].mean():.2f}, carried {cost['carried'][:, 32:].mean():.2f}")
 
 # %% [markdown]
-# What to see: at the left, in the first second, the wiped model (orange) pays: it does not know for how long the keys
-# have been down, the tempo, the tonality of the piece. Then it has heard enough. What lies between the curves at the
-# right is what music of more than two seconds ago is worth to this model, and the second line of numbers shows no
-# difference that we could measure. Where both curves rise and fall together, it is the music that does. (These are
-# chorales, and the model learned from performances. The README's section on memory asks the same of models that were
-# trained with their memory carried.)
+# What to see: at the left, in the first second, the wiped model (orange) pays: we suppose that it lacks for how long
+# the keys have been down, the tempo and the tonality of the piece. Then it has heard enough. What lies between the
+# curves at the right is what music of more than two seconds ago is worth to this model, and the second line of
+# numbers shows no difference that we could measure. Where both curves rise and fall together, it is the music that
+# does. (These are chorales, and the model learned from performances. The README's section on memory asks the same of
+# models that were trained with their memory carried.)
 
 # %%
 assert cost["wiped"][:, :8].mean() > cost["carried"][:, :8].mean()
@@ -593,7 +593,7 @@ for size in sizes:
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 ax.semilogx(sizes, alike, "o-", color=BLUE, base=2)
 ax.axhline(0.5, color=GREY, linestyle=":")
-ax.set(xlabel="windows in each batch (in doublings)", ylabel="cosine of two batches' gradients", ylim=(0, 1))
+ax.set(xlabel="windows in each batch (each step doubles)", ylabel="cosine of two batches' gradients", ylim=(0, 1))
 _ = ax.set_xticks(sizes, sizes)
 
 # %% [markdown]
@@ -760,10 +760,10 @@ folder.cleanup()
 # give one folder and no options. What has to change lies in three places of the package, and memory is the reason
 # each time:
 #
-# - *Rolls* take 5 MB an hour: for 1.2 million minutes of music 101 GB, which fit a disk and no memory. The cache is cut
-#   into *shards*, files with the rolls of up to 32,768 pieces, and mapped: the system reads what a batch needs
-#   (`cache.py`). A build that was stopped goes on after the last whole shard.
-# - *Windows*: as many minutes have 67 million windows, and a list of where each begins would take half a gigabyte. So
+# - *Rolls* take 5 MB an hour: for the first minute of each of 1.2 million files 101 GB, which fit a disk and no
+#   memory. The cache is cut into *shards*, files with the rolls of up to 32,768 pieces, and mapped: the system reads
+#   what a batch needs (`cache.py`). A build that was stopped goes on after the last whole shard.
+# - *Windows*: these minutes have 67 million windows, and a list of where each begins would take half a gigabyte. So
 #   only how many windows each piece has is kept; in which piece window n lies is a binary search (`dataset.py`).
 # - *Their order*: a shuffled list of 67 million numbers is half a gigabyte again. Beyond four million windows the order
 #   is computed where it is needed, by a small cipher: a function with a key that takes each number to another one, each
@@ -898,7 +898,8 @@ check("A3.5", interval)
 #
 # ## Next
 #
-# [A6_solutions](A6_solutions.ipynb), or back to the [start](00_start_here.ipynb).
+# [A4_your_own_music](A4_your_own_music.ipynb), a model of your own folder; [A6_solutions](A6_solutions.ipynb), or back
+# to the [start](00_start_here.ipynb).
 #
 # ## References
 #

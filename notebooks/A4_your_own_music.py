@@ -109,7 +109,8 @@ def strike(pitch, tick, length, velocity=80, channel=0):
 
 # %% [markdown]
 # A file has 16 channels; channel 9 (counted from 0) is the drums', and a *program change* (byte 0xC0 and the channel)
-# says which instrument plays on one of the others. 40 is a violin, 0 to 7 are pianos. A *tempo* event (0xFF 0x51) says
+# says which instrument plays on one of the others. 40 is a violin; 0 to 7 are pianos, a harpsichord and a clavinet,
+# and all of these are read as pianos. A *tempo* event (0xFF 0x51) says
 # how many microseconds a quarter note takes.
 
 # %%
@@ -215,7 +216,7 @@ def show(paths):
 
 show(sorted(table)[:5])
 seconds, notes = (sum(f[what] for f in table.values()) for what in ("seconds", "notes"))
-print(f"\nall: {seconds / 60:.1f} minutes, {notes} notes")
+print(f"\nall: {seconds / 60:.1f} minutes of files, {notes} notes")
 
 # %% [markdown]
 # With forty files one can read all lines; with four thousand, only the suspicious ones. So write down what is
@@ -327,8 +328,9 @@ _ = axes[1, 1].set(xlim=(-0.5, 16))
 # What to see: where blue leaves green, a file is not like a chorale; where it leaves orange, the pretrained model has
 # something to learn. Ours is mostly Bach, so blue follows green: a narrow range of keys, no note very loud, lengths in
 # a few fixed values, four keys at a time (the bar at one key is the endless note, most of it). Look for *spikes* in a
-# folder of your own. All velocities at one number mean that notes were typed and not played; such music teaches no
-# dynamics. (Three of our files are like that, all at 80; they have so few notes that only the remarks show it.)
+# folder of your own. All velocities at one number mean that no touch was recorded (typed notes, an organ, a simple
+# keyboard); such music teaches no dynamics. (Three of our files are like that, all at 80; they have so few notes that
+# only the remarks show it.) Many velocities do not prove a pianist: those of the chorales were made by rule.
 #
 # And the pedal? How many files have one, and how much of the time are rolls silent?
 
@@ -653,10 +655,11 @@ after = generate_music(best, seed, COMPOSED, random_seed=1)
 player(after, title="After", composer="taught by this folder", seed_frames=len(seed))
 
 # %% [markdown]
-# Do four voices move together now? Does it breathe at the ends of phrases? Does it *recite*? Notebook 05 has the
-# measure for that, the longest passage shared with a training piece. The words of this notebook are a rough one, and
-# twelve seconds a short sample. How many words of the new music occur in some piece of `train`, and how many of those
-# of a real piece of `test`?
+# Do four voices move together now? Does it breathe at the ends of phrases? Does a chord stand still at some point? (A
+# lower loss does not prevent that: see *When it goes wrong*, and try another `random_seed`.) Does it *recite*?
+# Notebook 05 has the measure for that, the longest passage shared with a training piece. The words of this notebook
+# are a rough one, and twelve seconds a short sample. How many words of the new music occur in some piece of `train`,
+# and how many of those of a real piece of `test`?
 
 # %% tags=["nbval-ignore-output"]
 known = set().union(*(interval_words(read_notes(p.path, sustain=False)) for p in train.pieces))
@@ -888,7 +891,7 @@ steps_of_an_epoch = ...
 check("A4.2", steps_of_an_epoch)
 
 # %% [markdown]
-# **3 (easy).** Typed or played? What share of the notes has the commonest velocity?
+# **3 (easy).** Was a touch recorded? What share of the notes has the commonest velocity?
 
 # %%
 played = Notes(np.arange(12) / 4, np.arange(12) / 4 + 0.2, np.arange(60, 72), np.array([64] * 7 + [70, 71, 70, 90, 5]))

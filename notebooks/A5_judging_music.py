@@ -12,9 +12,9 @@
 # - plan a blind test: how many guesses, how many listeners, what to report.
 #
 # You need notebook 05, a little statistics (mean, standard deviation, correlation, the toss of many coins) and no
-# music theory. Without statistics read *Which is which?*, *Eight measures by hand*, *The bench*, all figures, and *In
-# a class*, and pass over the code. It runs in about two minutes on two processor cores. Use it before you compare two
-# models of your own, or believe a paper.
+# music theory. Without statistics read *Which is which?*, *Eight measures by hand*, *The bench*, *A measure as a
+# listener*, all figures, and *In a class*, and pass over the code. It runs in about two minutes on two processor
+# cores. Use it before you compare two models of your own, or believe a paper.
 
 # %% tags=["nbval-ignore-output"]
 import os
@@ -200,6 +200,9 @@ for count in (3, 6, 12, 50, 1000):
 # What to see: it takes many notes until the number comes down to 7/12 = 0.58. A model that plays six notes in a clip
 # looks tonal. So do not compare this measure between sets of very different density. (Entropy has a similar catch: six
 # notes cannot use twelve pitch classes.)
+#
+# *Scale consistency prefers major.* A piece in minor raises its seventh note at cadences, and no major scale that fits
+# the other notes has that one. So minor music gets a lower number, without being less tonal.
 #
 # *Groove needs the right window.* A machine that strikes every half second has the groove 1. The same machine a little
 # slower is as steady, and the windows of two seconds no longer fit it:
@@ -444,12 +447,13 @@ fig, ax = heat_map(right, MEASURES, chance)
 print(f"between two halves of real music, 95 of 100 such numbers are {chance:.1f} or less")
 
 # %% [markdown]
-# What to see: each number says in how many of 100 pairs the measure finds the spoilt (or the made) clip. Grey is what
-# chance does as well. Read it line by line.
+# What to see: each number says in how many of 100 pairs the measure finds the spoilt (or the made) clip; 50 is
+# guessing. Grey is what chance does as well. Read it line by line.
 #
 # - *Upside down* and *all equally loud*: **nobody**. The numbers are those of *untouched*, digit by digit. To these
 #   eight, a piece with its bass on top, or without any dynamics, is the original.
 # - *Seconds shuffled*, a piece without any direction: little for so great a damage.
+# - *Notes come in late*: all that is about rhythm notices.
 # - *Half of the notes a key up*, *wrong notes*, *another piece*: entropy and scale see them, and the rhythm measures
 #   do not, as it should be. (*Wrong notes* come on top, so polyphony counts them. *Another piece* cuts long notes at
 #   the seam, and the short ones show in *qualified notes*: there a measure has noticed our scissors.)
@@ -464,8 +468,8 @@ print(f"between two halves of real music, 95 of 100 such numbers are {chance:.1f
 #   and luck is larger there; but few of their numbers are anywhere near it.)
 #
 # Why is upside down invisible? Polyphony, density and rhythm do not know high from low. Entropy asks how many notes a
-# pitch class has, and not which it is. And a major scale turned round is a major scale again. (The
-# lowest key, 21, becomes the highest, 108; so key p becomes 129 - p.)
+# pitch class has, and not which it is. And the notes of a major scale, turned round, are the notes of another major
+# scale. (The lowest key, 21, becomes the highest, 108; so key p becomes 129 - p.)
 
 # %% tags=["nbval-check-output"]
 turned = set(((129 - MAJOR_SCALE) % 12).tolist())
@@ -613,8 +617,9 @@ print(f"overlap of the values themselves: {overlap_area(bell, average):.2f}")
 # ### The ceiling, the floor, and how many clips
 #
 # What is a good overlap? Nobody can be more real than real: so the overlap of real with *other* real music is the
-# **ceiling**, and noise is the **floor**. Both depend on how many clips there are, because a small heap makes an uneven
-# hill. We draw sets of several sizes, again and again, and take the mean over the eight measures.
+# **ceiling**, and noise is the **floor**. The ceiling depends on how many clips there are, because a small heap makes
+# an uneven hill. Does the floor? We draw sets of several sizes, again and again, and take the mean over the eight
+# measures.
 
 
 # %%
@@ -785,8 +790,9 @@ for name in ("seconds shuffled", "notes come in late", "pitches shuffled"):
     assert np.mean(more[name] > 0) > 0.7, name
 
 # %% [markdown]
-# Now *upside down* is plain, beside *three keys up*, the line of false alarms. Pairs like these take the
-# differences between pieces away, and a judge needs few clips. It is a good way to test a *judge*; for music that a
+# Now *upside down* is plain, beside *three keys up*, the line of false alarms. (Is *another piece after 6 s*? One seam
+# in twelve seconds is lost in a mean over all rows.) Pairs like these take the differences between pieces away, and a
+# judge needs few clips. It is a good way to test a *judge*; for music that a
 # model made there is no untouched version.
 #
 # ### It likes its own best

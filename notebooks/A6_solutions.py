@@ -326,7 +326,7 @@ silent_seconds = (music == 0).all(axis=1).sum() / 16
 assert check("05.3", silent_seconds, music) == "right"
 
 # %% [markdown]
-# **4.** A note counts where it starts. Move the scale through all twelve keys.
+# **4.** A note counts where it starts. Move the scale to all twelve roots.
 
 # %%
 notes = roll_to_notes(roll, MIDI_CONFIG, velocity_threshold=0)
