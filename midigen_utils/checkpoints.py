@@ -107,6 +107,8 @@ def load_checkpoint(path):
 def load_last(folder):
     """The checkpoint to resume from: `last_model.pt`; if that one is damaged the one before it, or the best.
 
+    The one before it then takes the name `last_model.pt`, so that the next save keeps it.
+
     Args:
         folder: `Path` of a run of `fit`.
 
@@ -130,6 +132,8 @@ def load_last(folder):
             epoch, step = state["epoch"] + 1, state.get("step", 0)
             place = f"in epoch {epoch + 1}, after step {step}" if step else f"after epoch {epoch}"
             print(f"{problems[0]}. Going on from {name} instead, {place}.")
+        if name == PREVIOUS:  # else the next save would put the damaged one in the place of this one
+            os.replace(folder / PREVIOUS, folder / LAST)
         return state
     raise ValueError(f"{problems[0]}; neither {PREVIOUS} nor {BEST} can stand in for it: train anew, without resume")
 
@@ -311,6 +315,8 @@ def _write(state, path, previous=None):
     with config.written_whole(path) as temporary:
         with open(temporary, "wb") as file:
             torch.save(state, file)  # into an open file: a full disk is then an OSError that says so
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut after the renames could leave both names to files half written
         if previous and Path(path).is_file():
             os.replace(path, previous)
 

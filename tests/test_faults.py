@@ -178,21 +178,33 @@ def test_without_the_last_model_the_one_before_goes_on_or_else_the_best_and_it_i
     assert [row["train_loss"] for row in history] == [row["train_loss"] for row in expected]
 
 
-def test_a_crash_between_the_two_renames_of_a_save_loses_nothing(toy_rolls, tmp_path, monkeypatch):
-    quick(small(), toy_rolls, tmp_path, epochs=1)
-    before, real = (tmp_path / "last_model.pt").read_bytes(), os.replace
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_crash_between_the_two_renames_of_a_save_loses_nothing(toy_rolls, tmp_path, monkeypatch, damaged):
+    quick(small(), toy_rolls, tmp_path, epochs=1, save_every=0)
+    last, previous, real = tmp_path / "last_model.pt", tmp_path / "previous_model.pt", os.replace
+    before = (previous if damaged else last).read_bytes()
+    if damaged:
+        os.truncate(last, len(before) // 2)
 
     def crash(source, target):
-        if Path(target).name == "last_model.pt":
+        if Path(target).name == "last_model.pt" and Path(source).suffix == ".tmp":
             raise SystemError("the machine is gone")
         real(source, target)
 
     monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(SystemError):
         quick(small(), toy_rolls, tmp_path, resume=True)
-    assert (tmp_path / "previous_model.pt").read_bytes() == before and not (tmp_path / "last_model.pt").exists()
+    assert previous.read_bytes() == before and not last.exists()
     monkeypatch.setattr(os, "replace", real)
     assert len(quick(small(), toy_rolls, tmp_path, resume=True)) == 2
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    path, sizes = save_small(tmp_path / "c.pt"), []
+    whole, before = path.stat().st_size, path.stat().st_ino
+    monkeypatch.setattr(os, "fsync", lambda file: sizes.append((os.fstat(file).st_size, path.stat().st_ino)))
+    save_small(path)
+    assert sizes == [(whole, before)] and path.stat().st_ino != before
 
 
 def test_without_any_whole_checkpoint_resuming_says_to_train_anew(toy_rolls, tmp_path):
