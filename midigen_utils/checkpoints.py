@@ -26,6 +26,8 @@ KINDS = {  # of the entries of a checkpoint
     "settings": dict,
     "history": list,
     "step": int,
+    "corpus": str,
+    "all_instruments": bool,
 }
 
 

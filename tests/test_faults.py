@@ -281,6 +281,8 @@ def rewritten(path, **changes):
         {"model_state_dict": [1]},
         {"epoch": "3"},
         {"model": 7},
+        {"corpus": 7},
+        {"all_instruments": "no"},
         {"model_config": [8]},
         {"midi_config": {"fs": 16}},
         {"midi_config": {**MIDI_CONFIG, "fs": "16"}},
