@@ -25,6 +25,7 @@ from midigen_utils.checkpoints import export_model, load_checkpoint, load_model,
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.corpus import SPLITS, load_corpus
 from midigen_utils.lstm import MusicLSTM
+from midigen_utils.mamba import MusicMamba
 from midigen_utils.training import make_optimizer
 
 ROOT = Path(__file__).parent.parent
@@ -304,6 +305,38 @@ def test_a_model_of_another_size_than_its_weights_costs_neither_time_nor_memory(
     with pytest.raises(ValueError, match="c.pt: weights of another model"):
         load_model(path)
     assert time.process_time() - started < 2
+
+
+def test_a_small_file_cannot_ask_for_more_memory_than_it_has_numbers_for(tmp_path):
+    path = save_small(tmp_path / "c.pt")
+    weights, empty = torch.load(path, weights_only=True)["model_state_dict"], torch.zeros(20_000, 0)
+    width = {"model": "MusicMamba", "model_state_dict": {**weights, "empty": empty}}
+    for changes in (
+        {**width, "model_config": {"d_model": 20_000, "expand": 20_000}},  # a layer of 64 TB
+        {**width, "model_config": {"d_model": 20_000, "expand": ["s6"]}},
+        {"model_config": {**small().config, "velocity": 10**12}},
+    ):
+        with pytest.raises(ValueError, match="c.pt: weights of another model") as error:
+            load_model(rewritten(path, **changes))
+        assert "allocate" not in str(error.value)
+
+
+def test_weights_that_are_one_and_the_same_in_the_file_are_refused(tmp_path):
+    path, many = save_small(tmp_path / "c.pt"), MusicLSTM(hidden_size=8, num_layers=50)
+    shared = torch.zeros(32 * 88)
+    weights = {name: shared[: weight.numel()].view(weight.shape) for name, weight in many.state_dict().items()}
+    with pytest.raises(ValueError, match="c.pt: weights of another model.*the same numbers"):
+        load_model(rewritten(path, model_config=many.config, model_state_dict=weights))
+
+
+@pytest.mark.parametrize("options", [{}, {"head": "chords", "velocity": 32}])
+def test_every_kind_of_model_can_be_laid_out_without_memory_and_loaded(tmp_path, options):
+    models = [MusicLSTM(hidden_size=8, **options)]
+    models += [MusicMamba(d_model=64, n_layers=2, ssm=ssm, **options) for ssm in ("s6", "ssd")]
+    for model in models:
+        save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 0, 1.0)
+        loaded = load_model(tmp_path / "c.pt")
+        assert loaded.config == model.config and torch.equal(weights(loaded), weights(model))
 
 
 def test_a_file_that_makes_torch_print_its_numbers_is_refused_at_once(tmp_path):
