@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import zlib
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import chain, count
 
@@ -21,7 +21,7 @@ from .faults import alone
 from .piano_roll import draw, midi_to_grid
 from .workers import MANY, map_in_processes
 
-FORMAT = 2  # raise it when the files below, or the meaning of a roll, change
+FORMAT = 3  # raise it when the files below, or the meaning of a roll, change
 SHARD = 2**15  # files of the corpus that make one shard: a minute's work, and few enough to map all shards at once
 
 
@@ -87,7 +87,8 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
     format changed. It is written beside and then renamed: after a crash it is whole or
     absent. A large corpus is cut into shards of 32,768 files, and a build that was interrupted
     goes on after the last whole one. While one process builds, others that want the same wait
-    for it. A file that cannot be read is left out and named in the corpus that comes back.
+    for it. A file that cannot be read is left out and named in the corpus that comes back; if
+    that was the system's fault (a network drive, a permission) it is tried again at the next call.
 
     Notebook: 02_piano_roll
 
@@ -109,8 +110,12 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
     check_config(config)
     folder = _cache_folder(corpus, config, sustain)
     keys = config["max_pitch"] - config["min_pitch"] + 1
-    while (index := _read_index(folder, keys)) is None:
+    index = _read_index(folder, keys)
+    if index and _taken_back(corpus, folder, keys, index["skipped"]):
+        index = None
+    while index is None:
         _build(corpus, config, sustain, folder, workers)
+        index = _read_index(folder, keys)
     corpus = _without_skipped(corpus, index["skipped"])
     rolls = {}
     for split in SPLITS:
@@ -165,6 +170,30 @@ def _read_index(folder, keys, name="index.json"):
 def _sum(index):
     """A check sum of an index: a length that has changed would cut all pieces after it in wrong places."""
     return zlib.crc32(json.dumps([index.get(name) for name in ("lengths", "skipped", "shards")]).encode())
+
+
+def _taken_back(corpus, folder, keys, skipped):
+    """Whether a file that the system could not read, and now can, had its shards taken back, to be built again."""
+    failed = {name for name, _, lasting in skipped if not lasting}
+    if not any(_can_be_read(corpus.folder / name) for name in failed):
+        return False
+    try:
+        with alone(folder.with_name(f".lock-{folder.name}")):
+            index = _read_index(folder, keys)
+            if index and index["skipped"] == skipped:
+                for path in folder.glob("[0-9]*.json"):
+                    shard = _read_index(folder, keys, path.name)
+                    if shard is None or failed.intersection(name for name, *_ in shard["skipped"]):
+                        path.unlink()
+                os.rename(folder, folder.with_name(f".building-{folder.name}"))
+    except OSError as error:  # another process is about it; or nothing can be written here, and all stays as it is
+        return isinstance(error, BlockingIOError)
+    return True
+
+
+def _can_be_read(path):
+    with suppress(OSError):
+        return bool(path.read_bytes())
 
 
 def _build(corpus, midi_config, sustain, folder, workers):
@@ -243,10 +272,10 @@ def _write_shard(corpus, midi_config, pieces, grids, building, number, progress)
     """Write one shard of each split; returns their index, which is written last: with it the shard counts as there."""
     lengths, sums, skipped, files = {split: [] for split in SPLITS}, dict.fromkeys(SPLITS, 0), [], {}
     with ExitStack() as stack:
-        for piece, (grid, reason) in zip(pieces, grids):
+        for piece, (grid, *reason) in zip(pieces, grids):
             progress.update()
             if grid is None:
-                skipped.append([piece.path.relative_to(corpus.folder).as_posix(), reason])
+                skipped.append([piece.path.relative_to(corpus.folder).as_posix(), *reason])
                 continue
             split, roll = piece.split, draw(grid, midi_config)
             if split not in files:
@@ -306,16 +335,17 @@ def _remove_left_overs(folder, building):
 
 
 def _grid_or_reason(job):
+    """The grid of a file, or `None`; why it cannot be read; whether that will be so the next time."""
     path, midi_config, sustain, all_instruments = job
     try:
-        return midi_to_grid(path, midi_config, sustain, all_instruments), None
+        return midi_to_grid(path, midi_config, sustain, all_instruments), None, True
     except (ValueError, OSError) as error:
-        return None, str(error)
+        return None, str(error), isinstance(error, ValueError)
 
 
 def _without_skipped(corpus, skipped):
     if not skipped:
         return corpus
-    reasons = {corpus.folder / name: reason for name, reason in skipped}
+    reasons = {corpus.folder / name: reason for name, reason, _ in skipped}
     pieces = tuple(piece for piece in corpus.pieces if piece.path not in reasons)
     return replace(corpus, pieces=pieces, skipped=corpus.skipped + tuple(reasons.items()))
