@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import zlib
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import chain, count
 
@@ -22,6 +22,7 @@ from .piano_roll import draw, midi_to_grid
 from .workers import MANY, map_in_processes
 
 FORMAT = 3  # raise it when the files below, or the meaning of a roll, change
+WEEK = 7 * 24 * 3600  # seconds
 SHARD = 2**15  # files of the corpus that make one shard: a minute's work, and few enough to map all shards at once
 
 
@@ -83,12 +84,12 @@ class RollSplit:
 def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, workers=None):
     """The piano rolls of a corpus by split: built once, then memory-mapped.
 
-    The cache lies in `midi_data/cache/`. It is rebuilt when a file, the config or the
-    format changed. It is written beside and then renamed: after a crash it is whole or
-    absent. A large corpus is cut into shards of 32,768 files, and a build that was interrupted
-    goes on after the last whole one. While one process builds, others that want the same wait
-    for it. A file that cannot be read is left out and named in the corpus that comes back; if
-    that was the system's fault (a network drive, a permission) it is tried again at the next call.
+    The cache lies in `midi_data/cache/`. It is rebuilt when a file, the config or the format changed; that of other
+    pieces of the same folder is kept for a week after its last use. It is written beside and then renamed: after a
+    crash it is whole or absent. A large corpus is cut into shards of 32,768 files, and a build that was interrupted
+    goes on after the last whole one. While one process builds, others that want the same wait for it. A file that
+    cannot be read is left out and named in the corpus that comes back; if that was the system's fault (a network
+    drive, a permission) it is tried again at the next call.
 
     Notebook: 02_piano_roll
 
@@ -104,10 +105,12 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
         and the corpus without the files that could not be read (they are in `skipped`).
 
     Raises:
-        ValueError: not one file of the corpus could be read.
+        ValueError: the corpus has no piece, or not one that could be read.
         OSError: `midi_data` cannot be written, and what to do; a cache that is whole needs no writing.
     """
     check_config(config)
+    if not corpus.pieces:
+        raise ValueError(f"the corpus {corpus.name} has no piece")
     folder = _cache_folder(corpus, config, sustain)
     keys = config["max_pitch"] - config["min_pitch"] + 1
     index = _read_index(folder, keys)
@@ -116,12 +119,13 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
     while index is None:
         _build(corpus, config, sustain, folder, workers)
         index = _read_index(folder, keys)
+    with suppress(OSError):
+        os.utime(folder / "index.json")  # it is in use
     corpus = _without_skipped(corpus, index["skipped"])
     rolls = {}
     for split in SPLITS:
         # "c": the files are never written, but torch may share the memory.
-        shapes = [(path, (rows, keys)) for path, rows in _shards(index, folder, split)]
-        shards = [np.memmap(path, np.uint8, "c", shape=shape) for path, shape in shapes]
+        shards = [np.memmap(path, np.uint8, "c", shape=(rows, keys)) for path, rows in _shards(index, folder, split)]
         lengths = np.array(index["lengths"][split], dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
         empty = np.zeros((0, keys), np.uint8)
@@ -136,15 +140,15 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
 
 def _cache_folder(corpus, midi_config, sustain):
     """A folder whose name changes with whatever the rolls are made from."""
-    files, inside = hashlib.sha256(), len(str(corpus.folder / "x")) - 1
+    names, files, inside = hashlib.sha256(), hashlib.sha256(), len(str(corpus.folder / "x")) - 1
     for piece in corpus.pieces:
-        stat = os.stat(piece.path)
-        line = f"{str(piece.path)[inside:]}|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n"
-        files.update(line.encode("utf-8", "surrogateescape"))
+        stat, name = os.stat(piece.path), str(piece.path)[inside:].encode("utf-8", "surrogateescape")
+        names.update(name + b"\n")
+        files.update(name + f"|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
     settings = json.dumps([FORMAT, SHARD, sorted(midi_config.items()), sustain, corpus.all_instruments])
     how = hashlib.sha256(settings.encode()).hexdigest()[:8]
     where = hashlib.sha256(str(corpus.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return config.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{files.hexdigest()[:12]}"
+    return config.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{names.hexdigest()[:8]}-{files.hexdigest()[:12]}"
 
 
 def _shards(index, folder, split):
@@ -211,8 +215,8 @@ def _build(corpus, midi_config, sustain, folder, workers):
                 if attempt == 5:
                     print("Another process builds these rolls: waiting for it.", flush=True)
                 time.sleep(0.2)
-    for old in folder.parent.glob(glob.escape(folder.name[:-12]) + "*"):  # made from files that have changed since
-        if old != folder:
+    for old in folder.parent.glob(glob.escape(folder.name[:-21]) + "*"):  # made from files that have changed since,
+        if old != folder and (old.name[:-12] == folder.name[:-12] or _idle(old) > WEEK):  # or from other ones
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -279,18 +283,13 @@ def _write_shard(corpus, midi_config, pieces, grids, building, number, progress)
                 continue
             split, roll = piece.split, draw(grid, midi_config)
             if split not in files:
-                files[split] = stack.enter_context(_opened_whole(building / f"{split}-{number:05}.u8"))
+                temporary = stack.enter_context(written_whole(building / f"{split}-{number:05}.u8"))
+                files[split] = stack.enter_context(open(temporary, "wb"))
             files[split].write(roll)
             lengths[split].append(grid.T)
             sums[split] = zlib.crc32(roll, sums[split])
     shards = {split: [[number, len(lengths[split]), sums[split]]] if lengths[split] else [] for split in SPLITS}
     return _write_index(building / f"{number:05}.json", {"lengths": lengths, "shards": shards, "skipped": skipped})
-
-
-@contextmanager
-def _opened_whole(path):
-    with written_whole(path) as temporary, open(temporary, "wb") as file:
-        yield file
 
 
 def _write_index(path, index):
@@ -319,19 +318,18 @@ def _checksum(path):
 
 
 def _remove_left_overs(folder, building):
-    """Remove what builds of other corpora have left that were killed: a live one writes all the time.
-
-    One that has whole shards may still go on, within a week.
-    """
+    """Remove what killed builds of other corpora have left: a live one writes all the time, or may go on for a week."""
     for left_over in folder.glob(".building-*"):
-        try:
-            last_write = max(path.stat().st_mtime for path in [left_over, *left_over.iterdir()])
-        except OSError:  # it was renamed or removed at this moment
-            continue
-        hours = 7 * 24 if any(left_over.glob("*.json")) else 1
-        idle = abs(time.time() - last_write)  # or from a time to come: somebody has set the clock back
-        if left_over != building and idle > hours * 3600:
+        if left_over != building and _idle(left_over) > (WEEK if any(left_over.glob("*.json")) else 3600):
             shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _idle(folder):
+    """Seconds since a cache was written or opened; or to a time to come: somebody has set the clock back."""
+    try:
+        return abs(time.time() - max(path.stat().st_mtime for path in [folder, *folder.iterdir()]))
+    except OSError:  # it was renamed or removed at this moment
+        return 0
 
 
 def _grid_or_reason(job):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,30 @@ def test_cache_is_rebuilt_when_a_file_or_the_config_changed_and_only_then(tunes,
     load_piano_rolls(load_corpus(tunes), {**MIDI_CONFIG, "fs": 8})
     load_piano_rolls(load_corpus(tunes), sustain=False)
     assert len(folders()) == 3
+
+
+def test_a_corpus_and_a_part_of_it_have_a_cache_each_and_one_that_is_not_used_goes(tunes, midi_data):
+    def folders():
+        return {path.name: path.stat().st_mtime_ns for path in (midi_data / "cache").iterdir()}
+
+    whole = load_corpus(tunes)
+    part = replace(whole, pieces=whole.pieces[:3])
+    sizes = [sum(map(len, load_piano_rolls(corpus)[0].values())) for corpus in (whole, part)]
+    both = folders()
+    assert sizes == [12, 3] and len(both) == 2
+    for path in (midi_data / "cache").glob("*/*"):
+        os.utime(path, (time.time() - 8 * 24 * 3600,) * 2)
+    for folder in (midi_data / "cache").iterdir():
+        os.utime(folder, (time.time() - 8 * 24 * 3600,) * 2)
+    both = folders()
+    load_piano_rolls(whole)
+    assert folders() == both  # neither is built again
+    load_piano_rolls(replace(whole, pieces=whole.pieces[:4]))
+    assert len(folders()) == 2 and len(folders().keys() & both) == 1  # the one that nobody opened is gone
+    load_piano_rolls(whole)
+    assert len(folders()) == 2
+    with pytest.raises(ValueError, match="tunes has no piece"):
+        load_piano_rolls(replace(whole, pieces=()))
 
 
 def test_a_crash_while_building_leaves_no_cache(tunes, midi_data, monkeypatch):
