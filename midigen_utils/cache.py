@@ -29,7 +29,7 @@ SHARD = 2**15  # files of the corpus that make one shard: a minute's work, and f
 class RollSplit:
     """The piano rolls of one split: a list that lies on disk.
 
-    `rolls[i]` is `(T, P)` float32 in [0, 1], read when asked for; `len(rolls)` pieces.
+    `rolls[i]` is `(T, P)` float32 in [0, 1], read when asked for, `rolls[a:b]` a `RollSplit`; `len(rolls)` pieces.
 
     Notebook: 02_piano_roll
 
@@ -54,7 +54,10 @@ class RollSplit:
         return len(self.pieces)
 
     def __getitem__(self, i):
-        return np.divide(self.bins(i), self.velocity_bins, dtype=np.float32)
+        if not isinstance(i, (slice, np.ndarray)):
+            return np.divide(self.bins(i), self.velocity_bins, dtype=np.float32)
+        starts, lengths, pieces = self.starts[i], self.lengths[i], [self.pieces[k] for k in np.arange(len(self))[i]]
+        return RollSplit(self.shards, starts, lengths, pieces, self.velocity_bins)
 
     def bins(self, i):
         """Piece `i` as it lies on disk, `(T, P)` uint8 velocity bins: nothing is copied."""
@@ -76,9 +79,7 @@ class RollSplit:
 
     def spread(self, count):
         """`count` pieces, evenly spread over the split, as a `RollSplit` of its own (no copy)."""
-        chosen = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
-        pieces = [self.pieces[i] for i in chosen]
-        return RollSplit(self.shards, self.starts[chosen], self.lengths[chosen], pieces, self.velocity_bins)
+        return self[np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)]
 
 
 def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, workers=None):
@@ -105,10 +106,13 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
         and the corpus without the files that could not be read (they are in `skipped`).
 
     Raises:
+        TypeError: `corpus` is a name or a folder; `load_corpus` makes a `Corpus` of it.
         ValueError: the corpus has no piece, or not one that could be read.
         OSError: `midi_data` cannot be written, and what to do; a cache that is whole needs no writing.
     """
     check_config(config)
+    if isinstance(corpus, (str, os.PathLike)):
+        raise TypeError(f"{str(corpus)!r} is no Corpus: take load_corpus({str(corpus)!r}) first")
     if not corpus.pieces:
         raise ValueError(f"the corpus {corpus.name} has no piece")
     folder = _cache_folder(corpus, config, sustain)
@@ -128,8 +132,8 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
         shards = [np.memmap(path, np.uint8, "c", shape=(rows, keys)) for path, rows in _shards(index, folder, split)]
         lengths = np.array(index["lengths"][split], dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
-        empty = np.zeros((0, keys), np.uint8)
-        rolls[split] = RollSplit(shards or [empty], starts, lengths, corpus.split(split), config["velocity_bins"])
+        shards = shards or [np.zeros((0, keys), np.uint8)]
+        rolls[split] = RollSplit(shards, starts, lengths, corpus.split(split), config["velocity_bins"])
     if limit is not None:
         if limit < 1:
             raise ValueError(f"limit is {limit}; use 1 piece or more, or None for all")
@@ -145,7 +149,8 @@ def _cache_folder(corpus, midi_config, sustain):
         stat, name = os.stat(piece.path), str(piece.path)[inside:].encode("utf-8", "surrogateescape")
         names.update(name + b"\n")
         files.update(name + f"|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
-    settings = json.dumps([FORMAT, SHARD, sorted(midi_config.items()), sustain, corpus.all_instruments])
+    settings = [FORMAT, SHARD, sorted(midi_config.items()), sustain, corpus.all_instruments]
+    settings = json.dumps(settings, default=lambda number: number.item())
     how = hashlib.sha256(settings.encode()).hexdigest()[:8]
     where = hashlib.sha256(str(corpus.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return config.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{names.hexdigest()[:8]}-{files.hexdigest()[:12]}"
@@ -179,7 +184,11 @@ def _sum(index):
 def _taken_back(corpus, folder, keys, skipped):
     """Whether a file that the system could not read, and now can, had its shards taken back, to be built again."""
     failed = {name for name, _, lasting in skipped if not lasting}
-    if not any(_can_be_read(corpus.folder / name) for name in failed):
+    back = 0
+    for name in failed:
+        with suppress(OSError):
+            back += len((corpus.folder / name).read_bytes())
+    if not back:
         return False
     try:
         with alone(folder.with_name(f".lock-{folder.name}")):
@@ -193,11 +202,6 @@ def _taken_back(corpus, folder, keys, skipped):
     except OSError as error:  # another process is about it; or nothing can be written here, and all stays as it is
         return isinstance(error, BlockingIOError)
     return True
-
-
-def _can_be_read(path):
-    with suppress(OSError):
-        return bool(path.read_bytes())
 
 
 def _build(corpus, midi_config, sustain, folder, workers):
@@ -258,10 +262,9 @@ def _write_shards(corpus, midi_config, sustain, building, keys, workers):
     jobs = ((piece.path, midi_config, sustain, corpus.all_instruments) for n in todo for piece in parts[n])
     # The rolls are drawn here: sending a hundred times as many bytes would take longer than reading the file.
     grids = map_in_processes(_grid_or_reason, jobs, workers, chunksize=16)
-    bar = dict(desc=f"piano rolls of {corpus.name}", unit="file")
-    with tqdm(total=len(pieces), initial=len(pieces) - left, **bar) as progress:
+    with tqdm(total=len(pieces), initial=len(pieces) - left, desc=f"piano rolls of {corpus.name}", unit="file") as bar:
         for number in todo:
-            whole[number] = _write_shard(corpus, midi_config, parts[number], grids, building, number, progress)
+            whole[number] = _write_shard(corpus, midi_config, parts[number], grids, building, number, bar)
     indices = [whole[number] for number in sorted(whole)]
     skipped = [pair for index in indices for pair in index["skipped"]]
     if len(skipped) == len(pieces):
@@ -342,8 +345,6 @@ def _grid_or_reason(job):
 
 
 def _without_skipped(corpus, skipped):
-    if not skipped:
-        return corpus
     reasons = {corpus.folder / name: reason for name, reason, _ in skipped}
     pieces = tuple(piece for piece in corpus.pieces if piece.path not in reasons)
     return replace(corpus, pieces=pieces, skipped=corpus.skipped + tuple(reasons.items()))

@@ -296,7 +296,7 @@ def run_state(scaler, history, step, total, carried, settings, midi_config):
         "total": total,
         "carried": carried,
         "settings": settings,
-        "midi_config": dict(midi_config),
+        "midi_config": {name: value.item() if hasattr(value, "item") else value for name, value in midi_config.items()},
         "scaler_state_dict": scaler.state_dict(),
         "rng_state": torch.get_rng_state(),
         "cuda_rng_state": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],

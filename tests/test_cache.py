@@ -110,6 +110,28 @@ def test_limit_takes_a_spread_share_of_every_split(tunes, midi_data):
     assert np.array_equal(rolls["train"][-1] * 32, midi_to_bins(ends[1].path, MIDI_CONFIG))
 
 
+def test_a_slice_of_a_split_is_a_split(tunes, midi_data):
+    rolls = load_piano_rolls(load_corpus(tunes))[0]["train"]
+    for part in (slice(2), slice(1, None), slice(None, None, -1), slice(99, None)):
+        assert [p.path for p in rolls[part].pieces] == [p.path for p in rolls.pieces[part]]
+        whole = [rolls[i] for i in range(len(rolls))][part]
+        assert all(np.array_equal(rolls[part][i], roll) for i, roll in enumerate(whole))
+
+
+def test_a_name_in_place_of_a_corpus_is_one_error_that_says_what_to_do(tunes):
+    for name in ("bach", tunes):
+        with pytest.raises(TypeError, match=r"is no Corpus: take load_corpus\('.*'\) first"):
+            load_piano_rolls(name)
+
+
+def test_numbers_of_numpy_in_the_config_are_the_same_numbers(tunes, midi_data):
+    numbers = {name: np.int64(value) for name, value in MIDI_CONFIG.items()}
+    seconds = [{**MIDI_CONFIG, "max_duration": np.float32(value)} for value in (1.5, 1.25)]
+    for config, folders in ((MIDI_CONFIG, 1), (numbers, 1), (seconds[0], 2), (seconds[1], 3)):
+        load_piano_rolls(load_corpus(tunes), config)
+        assert len(list((midi_data / "cache").iterdir())) == folders
+
+
 def test_rolls_are_memory_mapped_and_never_written(tunes, midi_data):
     load_piano_rolls(load_corpus(tunes))
     rolls, _ = load_piano_rolls(load_corpus(tunes))

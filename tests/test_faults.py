@@ -15,6 +15,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_training import killed_in_a_step, quick, stopped, weights
@@ -337,6 +338,12 @@ def test_every_kind_of_model_can_be_laid_out_without_memory_and_loaded(tmp_path,
         save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 0, 1.0)
         loaded = load_model(tmp_path / "c.pt")
         assert loaded.config == model.config and torch.equal(weights(loaded), weights(model))
+
+
+def test_a_run_with_numbers_of_numpy_in_its_config_can_be_read_again(toy_rolls, tmp_path):
+    numbers = {name: np.int64(value) for name, value in MIDI_CONFIG.items()}
+    quick(small(), toy_rolls, tmp_path, epochs=1, midi_config=numbers)
+    assert load_checkpoint(tmp_path / "last_model.pt")["midi_config"] == MIDI_CONFIG
 
 
 def test_a_file_that_makes_torch_print_its_numbers_is_refused_at_once(tmp_path):
