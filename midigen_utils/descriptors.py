@@ -89,14 +89,6 @@ def pitch_class_histogram(notes):
     return np.bincount(notes.pitch % 12, minlength=12)
 
 
-def velocity_histogram(notes):
-    """How often each MIDI velocity is played: `Notes` to `(128,)` int64. (Those of a roll take few values.)
-
-    Notebook: 01_data_exploration
-    """
-    return np.bincount(notes.velocity, minlength=128)
-
-
 def durations(notes):
     """Seconds each note sounds, to its end or the next strike of its key: `Notes` to `(N,)` float64, in their order.
 

@@ -16,8 +16,8 @@ import requests
 from tqdm.auto import tqdm
 
 from . import config
+from .corpus import MAESTRO_FOLDER as MAESTRO
 
-MAESTRO = "maestro-v3.0.0"
 MAESTRO_URL = "https://storage.googleapis.com/magentadata/datasets/maestro/v3.0.0/maestro-v3.0.0-midi.zip"
 MAESTRO_SIZE = 58_416_533  # bytes
 MAESTRO_SHA256 = "70470ee253295c8d2c71e6d9d4a815189e35c89624b76d22fce5a019d5dde12c"
