@@ -72,8 +72,6 @@ def score_paths():
 def build_bach(folder=None, workers=None, progress=True):
     """Write the chorales as MIDI files in MAESTRO's layout, once; later calls return at once.
 
-    Notebook: 01_data_exploration
-
     Args:
         folder: where to; ``None`` is ``midi_data/bach-chorales`` (or, where it is there already, the
             one in ``$MIDIGEN_DATA``). It appears whole or not at all.

@@ -31,8 +31,6 @@ class RollSplit:
 
     `rolls[i]` is `(T, P)` float32 in [0, 1], read when asked for, `rolls[a:b]` a `RollSplit`; `len(rolls)` pieces.
 
-    Notebook: 02_piano_roll
-
     Attributes:
         shards: list of `(F, P)` uint8, memory-mapped: pieces end to end, 0 for silence, else the velocity bin. A small
             corpus has one. No piece lies in two.

@@ -42,8 +42,6 @@ def download_maestro(folder=None, url=MAESTRO_URL, size=MAESTRO_SIZE, sha256=MAE
     The zip grows as a ``.part`` file beside the corpus. Only when its size and hash are right is it unpacked,
     into a temporary folder that is renamed at the end: a folder with the corpus's name is always whole.
 
-    Notebook: 01_data_exploration
-
     Args:
         folder: where ``maestro-v3.0.0/`` goes; ``None`` takes ``midi_data/``, and a copy in ``MIDIGEN_DATA`` counts.
         url: str, address of the zip.
