@@ -72,8 +72,6 @@ def score_paths():
 def build_bach(folder=None, workers=None, progress=True):
     """Write the chorales as MIDI files in MAESTRO's layout, once; later calls return at once.
 
-    Notebook: 01_data_exploration
-
     Args:
         folder: where to; ``None`` is ``midi_data/bach-chorales`` (or, where it is there already, the
             one in ``$MIDIGEN_DATA``). It appears whole or not at all.
@@ -174,32 +172,6 @@ def _publish(new, folder, old, rows):
                 return
             if last_try:
                 raise
-
-
-def describe_bach(folder=None):
-    """What is in the corpus, as a table.
-
-    Notebook: 01_data_exploration
-
-    Args:
-        folder: as in `build_bach`, which writes it if need be.
-
-    Returns:
-        str: a line per split with pieces, tunes, minutes, notes, and the pieces that end on each pitch class.
-    """
-    with open(build_bach(folder) / f"{NAME}.csv", encoding="utf-8", newline="") as file:
-        seconds = {line["midi_filename"]: float(line["duration"]) for line in csv.DictReader(file)}
-    rows = read_list()[1]
-    lines = [f"{'split':<10} {'pieces':>6} {'tunes':>6} {'minutes':>8} {'notes':>7}  last bass note"]
-    for split in (*SHARES, "all"):
-        mine = [row for row in rows if split in (row["split"], "all")]
-        finals = Counter(row["final"] for row in mine)
-        lines.append(
-            f"{split:<10} {len(mine):>6} {len({row['melody'] for row in mine}):>6} "
-            f"{sum(seconds[row['work'] + '.mid'] for row in mine) / 60:>8.1f} {sum(int(r['notes']) for r in mine):>7}  "
-            + " ".join(f"{name} {finals[name]}" for name in PITCH_CLASSES if finals[name])
-        )
-    return "\n".join(lines)
 
 
 # ---------------------------------------------------------------- for maintainers: the list

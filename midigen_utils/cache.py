@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import zlib
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import chain, count
 
@@ -21,16 +21,15 @@ from .faults import alone
 from .piano_roll import draw, midi_to_grid
 from .workers import MANY, map_in_processes
 
-FORMAT = 2  # raise it when the files below, or the meaning of a roll, change
+FORMAT = 3  # raise it when the files below, or the meaning of a roll, change
+WEEK = 7 * 24 * 3600  # seconds
 SHARD = 2**15  # files of the corpus that make one shard: a minute's work, and few enough to map all shards at once
 
 
 class RollSplit:
     """The piano rolls of one split: a list that lies on disk.
 
-    `rolls[i]` is `(T, P)` float32 in [0, 1], read when asked for; `len(rolls)` pieces.
-
-    Notebook: 02_piano_roll
+    `rolls[i]` is `(T, P)` float32 in [0, 1], read when asked for, `rolls[a:b]` a `RollSplit`; `len(rolls)` pieces.
 
     Attributes:
         shards: list of `(F, P)` uint8, memory-mapped: pieces end to end, 0 for silence, else the velocity bin. A small
@@ -53,7 +52,10 @@ class RollSplit:
         return len(self.pieces)
 
     def __getitem__(self, i):
-        return np.divide(self.bins(i), self.velocity_bins, dtype=np.float32)
+        if not isinstance(i, (slice, np.ndarray)):
+            return np.divide(self.bins(i), self.velocity_bins, dtype=np.float32)
+        starts, lengths, pieces = self.starts[i], self.lengths[i], [self.pieces[k] for k in np.arange(len(self))[i]]
+        return RollSplit(self.shards, starts, lengths, pieces, self.velocity_bins)
 
     def bins(self, i):
         """Piece `i` as it lies on disk, `(T, P)` uint8 velocity bins: nothing is copied."""
@@ -75,19 +77,18 @@ class RollSplit:
 
     def spread(self, count):
         """`count` pieces, evenly spread over the split, as a `RollSplit` of its own (no copy)."""
-        chosen = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
-        pieces = [self.pieces[i] for i in chosen]
-        return RollSplit(self.shards, self.starts[chosen], self.lengths[chosen], pieces, self.velocity_bins)
+        return self[np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)]
 
 
 def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, workers=None):
     """The piano rolls of a corpus by split: built once, then memory-mapped.
 
-    The cache lies in `midi_data/cache/`. It is rebuilt when a file, the config or the
-    format changed. It is written beside and then renamed: after a crash it is whole or
-    absent. A large corpus is cut into shards of 32,768 files, and a build that was interrupted
-    goes on after the last whole one. While one process builds, others that want the same wait
-    for it. A file that cannot be read is left out and named in the corpus that comes back.
+    The cache lies in `midi_data/cache/`. It is rebuilt when a file, the config or the format changed; that of other
+    pieces of the same folder is kept for a week after its last use. It is written beside and then renamed: after a
+    crash it is whole or absent. A large corpus is cut into shards of 32,768 files, and a build that was interrupted
+    goes on after the last whole one. While one process builds, others that want the same wait for it. A file that
+    cannot be read is left out and named in the corpus that comes back; if that was the system's fault (a network
+    drive, a permission) it is tried again at the next call.
 
     Notebook: 02_piano_roll
 
@@ -103,24 +104,34 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
         and the corpus without the files that could not be read (they are in `skipped`).
 
     Raises:
-        ValueError: not one file of the corpus could be read.
+        TypeError: `corpus` is a name or a folder; `load_corpus` makes a `Corpus` of it.
+        ValueError: the corpus has no piece, or not one that could be read.
         OSError: `midi_data` cannot be written, and what to do; a cache that is whole needs no writing.
     """
     check_config(config)
+    if isinstance(corpus, (str, os.PathLike)):
+        raise TypeError(f"{str(corpus)!r} is no Corpus: take load_corpus({str(corpus)!r}) first")
+    if not corpus.pieces:
+        raise ValueError(f"the corpus {corpus.name} has no piece")
     folder = _cache_folder(corpus, config, sustain)
     keys = config["max_pitch"] - config["min_pitch"] + 1
-    while (index := _read_index(folder, keys)) is None:
+    index = _read_index(folder, keys)
+    if index and _taken_back(corpus, folder, keys, index["skipped"]):
+        index = None
+    while index is None:
         _build(corpus, config, sustain, folder, workers)
+        index = _read_index(folder, keys)
+    with suppress(OSError):
+        os.utime(folder / "index.json")  # it is in use
     corpus = _without_skipped(corpus, index["skipped"])
     rolls = {}
     for split in SPLITS:
         # "c": the files are never written, but torch may share the memory.
-        shapes = [(path, (rows, keys)) for path, rows in _shards(index, folder, split)]
-        shards = [np.memmap(path, np.uint8, "c", shape=shape) for path, shape in shapes]
+        shards = [np.memmap(path, np.uint8, "c", shape=(rows, keys)) for path, rows in _shards(index, folder, split)]
         lengths = np.array(index["lengths"][split], dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
-        empty = np.zeros((0, keys), np.uint8)
-        rolls[split] = RollSplit(shards or [empty], starts, lengths, corpus.split(split), config["velocity_bins"])
+        shards = shards or [np.zeros((0, keys), np.uint8)]
+        rolls[split] = RollSplit(shards, starts, lengths, corpus.split(split), config["velocity_bins"])
     if limit is not None:
         if limit < 1:
             raise ValueError(f"limit is {limit}; use 1 piece or more, or None for all")
@@ -131,15 +142,16 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
 
 def _cache_folder(corpus, midi_config, sustain):
     """A folder whose name changes with whatever the rolls are made from."""
-    files, inside = hashlib.sha256(), len(str(corpus.folder / "x")) - 1
+    names, files, inside = hashlib.sha256(), hashlib.sha256(), len(str(corpus.folder / "x")) - 1
     for piece in corpus.pieces:
-        stat = os.stat(piece.path)
-        line = f"{str(piece.path)[inside:]}|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n"
-        files.update(line.encode("utf-8", "surrogateescape"))
-    settings = json.dumps([FORMAT, SHARD, sorted(midi_config.items()), sustain, corpus.all_instruments])
+        stat, name = os.stat(piece.path), str(piece.path)[inside:].encode("utf-8", "surrogateescape")
+        names.update(name + b"\n")
+        files.update(name + f"|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    settings = [FORMAT, SHARD, sorted(midi_config.items()), sustain, corpus.all_instruments]
+    settings = json.dumps(settings, default=lambda number: number.item())
     how = hashlib.sha256(settings.encode()).hexdigest()[:8]
     where = hashlib.sha256(str(corpus.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return config.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{files.hexdigest()[:12]}"
+    return config.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{names.hexdigest()[:8]}-{files.hexdigest()[:12]}"
 
 
 def _shards(index, folder, split):
@@ -167,6 +179,29 @@ def _sum(index):
     return zlib.crc32(json.dumps([index.get(name) for name in ("lengths", "skipped", "shards")]).encode())
 
 
+def _taken_back(corpus, folder, keys, skipped):
+    """Whether a file that the system could not read, and now can, had its shards taken back, to be built again."""
+    failed = {name for name, _, lasting in skipped if not lasting}
+    back = 0
+    for name in failed:
+        with suppress(OSError):
+            back += len((corpus.folder / name).read_bytes())
+    if not back:
+        return False
+    try:
+        with alone(folder.with_name(f".lock-{folder.name}")):
+            index = _read_index(folder, keys)
+            if index and index["skipped"] == skipped:
+                for path in folder.glob("[0-9]*.json"):
+                    shard = _read_index(folder, keys, path.name)
+                    if shard is None or failed.intersection(name for name, *_ in shard["skipped"]):
+                        path.unlink()
+                os.rename(folder, folder.with_name(f".building-{folder.name}"))
+    except OSError as error:  # another process is about it; or nothing can be written here, and all stays as it is
+        return isinstance(error, BlockingIOError)
+    return True
+
+
 def _build(corpus, midi_config, sustain, folder, workers):
     """Build a cache, or wait until another process has built it."""
     keys = midi_config["max_pitch"] - midi_config["min_pitch"] + 1
@@ -182,8 +217,8 @@ def _build(corpus, midi_config, sustain, folder, workers):
                 if attempt == 5:
                     print("Another process builds these rolls: waiting for it.", flush=True)
                 time.sleep(0.2)
-    for old in folder.parent.glob(glob.escape(folder.name[:-12]) + "*"):  # made from files that have changed since
-        if old != folder:
+    for old in folder.parent.glob(glob.escape(folder.name[:-21]) + "*"):  # made from files that have changed since,
+        if old != folder and (old.name[:-12] == folder.name[:-12] or _idle(old) > WEEK):  # or from other ones
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -225,10 +260,9 @@ def _write_shards(corpus, midi_config, sustain, building, keys, workers):
     jobs = ((piece.path, midi_config, sustain, corpus.all_instruments) for n in todo for piece in parts[n])
     # The rolls are drawn here: sending a hundred times as many bytes would take longer than reading the file.
     grids = map_in_processes(_grid_or_reason, jobs, workers, chunksize=16)
-    bar = dict(desc=f"piano rolls of {corpus.name}", unit="file")
-    with tqdm(total=len(pieces), initial=len(pieces) - left, **bar) as progress:
+    with tqdm(total=len(pieces), initial=len(pieces) - left, desc=f"piano rolls of {corpus.name}", unit="file") as bar:
         for number in todo:
-            whole[number] = _write_shard(corpus, midi_config, parts[number], grids, building, number, progress)
+            whole[number] = _write_shard(corpus, midi_config, parts[number], grids, building, number, bar)
     indices = [whole[number] for number in sorted(whole)]
     skipped = [pair for index in indices for pair in index["skipped"]]
     if len(skipped) == len(pieces):
@@ -243,25 +277,20 @@ def _write_shard(corpus, midi_config, pieces, grids, building, number, progress)
     """Write one shard of each split; returns their index, which is written last: with it the shard counts as there."""
     lengths, sums, skipped, files = {split: [] for split in SPLITS}, dict.fromkeys(SPLITS, 0), [], {}
     with ExitStack() as stack:
-        for piece, (grid, reason) in zip(pieces, grids):
+        for piece, (grid, *reason) in zip(pieces, grids):
             progress.update()
             if grid is None:
-                skipped.append([piece.path.relative_to(corpus.folder).as_posix(), reason])
+                skipped.append([piece.path.relative_to(corpus.folder).as_posix(), *reason])
                 continue
             split, roll = piece.split, draw(grid, midi_config)
             if split not in files:
-                files[split] = stack.enter_context(_opened_whole(building / f"{split}-{number:05}.u8"))
+                temporary = stack.enter_context(written_whole(building / f"{split}-{number:05}.u8"))
+                files[split] = stack.enter_context(open(temporary, "wb"))
             files[split].write(roll)
             lengths[split].append(grid.T)
             sums[split] = zlib.crc32(roll, sums[split])
     shards = {split: [[number, len(lengths[split]), sums[split]]] if lengths[split] else [] for split in SPLITS}
     return _write_index(building / f"{number:05}.json", {"lengths": lengths, "shards": shards, "skipped": skipped})
-
-
-@contextmanager
-def _opened_whole(path):
-    with written_whole(path) as temporary, open(temporary, "wb") as file:
-        yield file
 
 
 def _write_index(path, index):
@@ -290,32 +319,30 @@ def _checksum(path):
 
 
 def _remove_left_overs(folder, building):
-    """Remove what builds of other corpora have left that were killed: a live one writes all the time.
-
-    One that has whole shards may still go on, within a week.
-    """
+    """Remove what killed builds of other corpora have left: a live one writes all the time, or may go on for a week."""
     for left_over in folder.glob(".building-*"):
-        try:
-            last_write = max(path.stat().st_mtime for path in [left_over, *left_over.iterdir()])
-        except OSError:  # it was renamed or removed at this moment
-            continue
-        hours = 7 * 24 if any(left_over.glob("*.json")) else 1
-        idle = abs(time.time() - last_write)  # or from a time to come: somebody has set the clock back
-        if left_over != building and idle > hours * 3600:
+        if left_over != building and _idle(left_over) > (WEEK if any(left_over.glob("*.json")) else 3600):
             shutil.rmtree(left_over, ignore_errors=True)
 
 
+def _idle(folder):
+    """Seconds since a cache was written or opened; or to a time to come: somebody has set the clock back."""
+    try:
+        return abs(time.time() - max(path.stat().st_mtime for path in [folder, *folder.iterdir()]))
+    except OSError:  # it was renamed or removed at this moment
+        return 0
+
+
 def _grid_or_reason(job):
+    """The grid of a file, or `None`; why it cannot be read; whether that will be so the next time."""
     path, midi_config, sustain, all_instruments = job
     try:
-        return midi_to_grid(path, midi_config, sustain, all_instruments), None
+        return midi_to_grid(path, midi_config, sustain, all_instruments), None, True
     except (ValueError, OSError) as error:
-        return None, str(error)
+        return None, str(error), isinstance(error, ValueError)
 
 
 def _without_skipped(corpus, skipped):
-    if not skipped:
-        return corpus
-    reasons = {corpus.folder / name: reason for name, reason in skipped}
+    reasons = {corpus.folder / name: reason for name, reason, _ in skipped}
     pieces = tuple(piece for piece in corpus.pieces if piece.path not in reasons)
     return replace(corpus, pieces=pieces, skipped=corpus.skipped + tuple(reasons.items()))

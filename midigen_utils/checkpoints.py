@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 
 from . import config
+from .heads import HEADS
 from .lstm import MusicLSTM
 from .mamba import MusicMamba
 from .parallel import processes
 
 MODELS = {"MusicMamba": MusicMamba, "MusicLSTM": MusicLSTM}
+WORDS = ("s6", "ssd", *HEADS)  # in the config of a model; all else in it is numbers
 
 KINDS = {  # of the entries of a checkpoint
     "epoch": int,
@@ -26,6 +28,8 @@ KINDS = {  # of the entries of a checkpoint
     "settings": dict,
     "history": list,
     "step": int,
+    "corpus": str,
+    "all_instruments": bool,
 }
 
 
@@ -107,6 +111,8 @@ def load_checkpoint(path):
 def load_last(folder):
     """The checkpoint to resume from: `last_model.pt`; if that one is damaged the one before it, or the best.
 
+    The one before it then takes the name `last_model.pt`, so that the next save keeps it.
+
     Args:
         folder: `Path` of a run of `fit`.
 
@@ -130,6 +136,8 @@ def load_last(folder):
             epoch, step = state["epoch"] + 1, state.get("step", 0)
             place = f"in epoch {epoch + 1}, after step {step}" if step else f"after epoch {epoch}"
             print(f"{problems[0]}. Going on from {name} instead, {place}.")
+        if name == PREVIOUS:  # else the next save would put the damaged one in the place of this one
+            os.replace(folder / PREVIOUS, folder / LAST)
         return state
     raise ValueError(f"{problems[0]}; neither {PREVIOUS} nor {BEST} can stand in for it: train anew, without resume")
 
@@ -166,12 +174,17 @@ def load_model(path=None, device=None):
         try:
             options = state.get("model_config", {})
             weights = state["model_state_dict"]
-            largest = max((max(weight.shape, default=1) for weight in weights.values()), default=1)
             layers = max(options.get("n_layers", 1), options.get("num_layers", 1))
-            if layers > len(weights) or any(type(size) is int and size > largest for size in options.values()):
-                raise ValueError(f"weights of at most {largest} rows, {len(weights)} of them, for {options}")
+            if layers > len(weights) or not all(_is_number(value) or value in WORDS for value in options.values()):
+                raise ValueError(f"{len(weights)} weights for {options}")
+            with torch.device("meta"):  # shapes alone: whatever sizes the file asks for, they take no memory
+                outline = MODELS[candidate](**options)
+            outline.load_state_dict({name: weight.to("meta") for name, weight in weights.items()})
+            parts = {weight.untyped_storage().data_ptr(): weight.untyped_storage() for weight in weights.values()}
+            if sum(weight.nbytes for weight in weights.values()) > sum(part.nbytes() for part in parts.values()):
+                raise ValueError("some of them are the same numbers in the file")
             model = MODELS[candidate](**options)
-            model.load_state_dict(state["model_state_dict"])
+            model.load_state_dict(weights)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             problem = error
             continue
@@ -283,7 +296,7 @@ def run_state(scaler, history, step, total, carried, settings, midi_config):
         "total": total,
         "carried": carried,
         "settings": settings,
-        "midi_config": dict(midi_config),
+        "midi_config": {name: value.item() if hasattr(value, "item") else value for name, value in midi_config.items()},
         "scaler_state_dict": scaler.state_dict(),
         "rng_state": torch.get_rng_state(),
         "cuda_rng_state": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -295,6 +308,10 @@ def _is_weight(value):
     if not torch.is_tensor(value) or value.layout != torch.strided or value._backward_hooks:
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()  # as large as it says
+
+
+def _is_number(value):
+    return value is None or type(value) in (bool, int, float)
 
 
 def _damaged_part(path):
@@ -311,6 +328,8 @@ def _write(state, path, previous=None):
     with config.written_whole(path) as temporary:
         with open(temporary, "wb") as file:
             torch.save(state, file)  # into an open file: a full disk is then an OSError that says so
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut after the renames could leave both names to files half written
         if previous and Path(path).is_file():
             os.replace(path, previous)
 

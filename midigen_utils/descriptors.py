@@ -74,27 +74,16 @@ def histogram(values, edges):
 
 
 def pitch_histogram(notes):
-    """How often each key is struck: `Notes` to `(128,)` int64, indexed by MIDI note number.
-
-    Notebook: 01_data_exploration
-    """
+    """How often each key is struck: `Notes` to `(128,)` int64, indexed by MIDI note number."""
     return np.bincount(notes.pitch, minlength=128)
 
 
 def pitch_class_histogram(notes):
     """How often each pitch class is struck: `Notes` to `(12,)` int64, C first. (mgeval weighs by duration.)
 
-    Notebook: 01_data_exploration
+    Notebook: 05_generation_and_playback
     """
     return np.bincount(notes.pitch % 12, minlength=12)
-
-
-def velocity_histogram(notes):
-    """How often each MIDI velocity is played: `Notes` to `(128,)` int64. (Those of a roll take few values.)
-
-    Notebook: 01_data_exploration
-    """
-    return np.bincount(notes.velocity, minlength=128)
 
 
 def durations(notes):
@@ -113,8 +102,6 @@ def durations(notes):
 
 def inter_onset_intervals(notes):
     """Seconds from each onset to the next on any key, near 0 within a chord: `Notes` to `(N - 1,)` float64.
-
-    Notebook: 01_data_exploration
     Source: IOI of Yang and Lerch, 2020.
     """
     return np.diff(notes.start)
@@ -122,8 +109,6 @@ def inter_onset_intervals(notes):
 
 def onsets_per_window(notes, duration, window=1.0):
     """How many notes start in each stretch of time: the density of a piece as a curve.
-
-    Notebook: 01_data_exploration
 
     Args:
         notes: `Notes`.
@@ -267,8 +252,6 @@ def describe(piano_roll, config):
 
 def corpus_statistics(paths_by_split, source, licence):
     """Histograms of a corpus as plain counts: its distributions without its notes.
-
-    Notebook: 01_data_exploration
 
     Args:
         paths_by_split: dict of lists of MIDI paths by name of the split.

@@ -16,8 +16,8 @@ import requests
 from tqdm.auto import tqdm
 
 from . import config
+from .corpus import MAESTRO_FOLDER as MAESTRO
 
-MAESTRO = "maestro-v3.0.0"
 MAESTRO_URL = "https://storage.googleapis.com/magentadata/datasets/maestro/v3.0.0/maestro-v3.0.0-midi.zip"
 MAESTRO_SIZE = 58_416_533  # bytes
 MAESTRO_SHA256 = "70470ee253295c8d2c71e6d9d4a815189e35c89624b76d22fce5a019d5dde12c"
@@ -41,8 +41,6 @@ def download_maestro(folder=None, url=MAESTRO_URL, size=MAESTRO_SIZE, sha256=MAE
 
     The zip grows as a ``.part`` file beside the corpus. Only when its size and hash are right is it unpacked,
     into a temporary folder that is renamed at the end: a folder with the corpus's name is always whole.
-
-    Notebook: 01_data_exploration
 
     Args:
         folder: where ``maestro-v3.0.0/`` goes; ``None`` takes ``midi_data/``, and a copy in ``MIDIGEN_DATA`` counts.

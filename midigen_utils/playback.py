@@ -44,8 +44,6 @@ PIANO = {
 def synthesize(notes_or_roll, config=MIDI_CONFIG, sample_rate=SAMPLE_RATE, soundfont=None):
     """Notes or a roll as sound: FluidSynth where it works, else the numpy piano.
 
-    Notebook: 05_generation_and_playback
-
     Args:
         notes_or_roll: `Notes`, or a roll `(T, P)` of floats in [0, 1]; every value
             above 0 sounds.
@@ -196,8 +194,6 @@ def as_notes(music, config=MIDI_CONFIG):
 
 def numpy_piano(notes, sample_rate=SAMPLE_RATE):
     """Our own piano: low keys ring longer, hard blows are brighter.
-
-    Notebook: 05_generation_and_playback
 
     Args:
         notes: `Notes`.

@@ -14,8 +14,6 @@ class VelocityHead(nn.Module):
     The model itself reads only which keys are down, so this head is also told how loud they were struck, and how
     loud the last notes were.
 
-    Notebook: 05_generation_and_playback
-
     Args:
         feature_size: length D of the model's feature vectors.
         bins: loudness steps V; 0 is silence and 1..V are velocities.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,30 @@ def test_cache_is_rebuilt_when_a_file_or_the_config_changed_and_only_then(tunes,
     assert len(folders()) == 3
 
 
+def test_a_corpus_and_a_part_of_it_have_a_cache_each_and_one_that_is_not_used_goes(tunes, midi_data):
+    def folders():
+        return {path.name: path.stat().st_mtime_ns for path in (midi_data / "cache").iterdir()}
+
+    whole = load_corpus(tunes)
+    part = replace(whole, pieces=whole.pieces[:3])
+    sizes = [sum(map(len, load_piano_rolls(corpus)[0].values())) for corpus in (whole, part)]
+    both = folders()
+    assert sizes == [12, 3] and len(both) == 2
+    for path in (midi_data / "cache").glob("*/*"):
+        os.utime(path, (time.time() - 8 * 24 * 3600,) * 2)
+    for folder in (midi_data / "cache").iterdir():
+        os.utime(folder, (time.time() - 8 * 24 * 3600,) * 2)
+    both = folders()
+    load_piano_rolls(whole)
+    assert folders() == both  # neither is built again
+    load_piano_rolls(replace(whole, pieces=whole.pieces[:4]))
+    assert len(folders()) == 2 and len(folders().keys() & both) == 1  # the one that nobody opened is gone
+    load_piano_rolls(whole)
+    assert len(folders()) == 2
+    with pytest.raises(ValueError, match="tunes has no piece"):
+        load_piano_rolls(replace(whole, pieces=()))
+
+
 def test_a_crash_while_building_leaves_no_cache(tunes, midi_data, monkeypatch):
     calls = []
 
@@ -83,6 +108,28 @@ def test_limit_takes_a_spread_share_of_every_split(tunes, midi_data):
     ends = [whole["train"].pieces[i] for i in (0, -1)]
     assert [rolls["train"].pieces[i] for i in (0, -1)] == ends
     assert np.array_equal(rolls["train"][-1] * 32, midi_to_bins(ends[1].path, MIDI_CONFIG))
+
+
+def test_a_slice_of_a_split_is_a_split(tunes, midi_data):
+    rolls = load_piano_rolls(load_corpus(tunes))[0]["train"]
+    for part in (slice(2), slice(1, None), slice(None, None, -1), slice(99, None)):
+        assert [p.path for p in rolls[part].pieces] == [p.path for p in rolls.pieces[part]]
+        whole = [rolls[i] for i in range(len(rolls))][part]
+        assert all(np.array_equal(rolls[part][i], roll) for i, roll in enumerate(whole))
+
+
+def test_a_name_in_place_of_a_corpus_is_one_error_that_says_what_to_do(tunes):
+    for name in ("bach", tunes):
+        with pytest.raises(TypeError, match=r"is no Corpus: take load_corpus\('.*'\) first"):
+            load_piano_rolls(name)
+
+
+def test_numbers_of_numpy_in_the_config_are_the_same_numbers(tunes, midi_data):
+    numbers = {name: np.int64(value) for name, value in MIDI_CONFIG.items()}
+    seconds = [{**MIDI_CONFIG, "max_duration": np.float32(value)} for value in (1.5, 1.25)]
+    for config, folders in ((MIDI_CONFIG, 1), (numbers, 1), (seconds[0], 2), (seconds[1], 3)):
+        load_piano_rolls(load_corpus(tunes), config)
+        assert len(list((midi_data / "cache").iterdir())) == folders
 
 
 def test_rolls_are_memory_mapped_and_never_written(tunes, midi_data):

@@ -15,6 +15,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_training import killed_in_a_step, quick, stopped, weights
@@ -25,6 +26,7 @@ from midigen_utils.checkpoints import export_model, load_checkpoint, load_model,
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.corpus import SPLITS, load_corpus
 from midigen_utils.lstm import MusicLSTM
+from midigen_utils.mamba import MusicMamba
 from midigen_utils.training import WEIGHT_DECAY, make_optimizer
 
 ROOT = Path(__file__).parent.parent
@@ -178,21 +180,33 @@ def test_without_the_last_model_the_one_before_goes_on_or_else_the_best_and_it_i
     assert [row["train_loss"] for row in history] == [row["train_loss"] for row in expected]
 
 
-def test_a_crash_between_the_two_renames_of_a_save_loses_nothing(toy_rolls, tmp_path, monkeypatch):
-    quick(small(), toy_rolls, tmp_path, epochs=1)
-    before, real = (tmp_path / "last_model.pt").read_bytes(), os.replace
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_crash_between_the_two_renames_of_a_save_loses_nothing(toy_rolls, tmp_path, monkeypatch, damaged):
+    quick(small(), toy_rolls, tmp_path, epochs=1, save_every=0)
+    last, previous, real = tmp_path / "last_model.pt", tmp_path / "previous_model.pt", os.replace
+    before = (previous if damaged else last).read_bytes()
+    if damaged:
+        os.truncate(last, len(before) // 2)
 
     def crash(source, target):
-        if Path(target).name == "last_model.pt":
+        if Path(target).name == "last_model.pt" and Path(source).suffix == ".tmp":
             raise SystemError("the machine is gone")
         real(source, target)
 
     monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(SystemError):
         quick(small(), toy_rolls, tmp_path, resume=True)
-    assert (tmp_path / "previous_model.pt").read_bytes() == before and not (tmp_path / "last_model.pt").exists()
+    assert previous.read_bytes() == before and not last.exists()
     monkeypatch.setattr(os, "replace", real)
     assert len(quick(small(), toy_rolls, tmp_path, resume=True)) == 2
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    path, sizes = save_small(tmp_path / "c.pt"), []
+    whole, before = path.stat().st_size, path.stat().st_ino
+    monkeypatch.setattr(os, "fsync", lambda file: sizes.append((os.fstat(file).st_size, path.stat().st_ino)))
+    save_small(path)
+    assert sizes == [(whole, before)] and path.stat().st_ino != before
 
 
 def test_without_any_whole_checkpoint_resuming_says_to_train_anew(toy_rolls, tmp_path):
@@ -269,6 +283,8 @@ def rewritten(path, **changes):
         {"model_state_dict": [1]},
         {"epoch": "3"},
         {"model": 7},
+        {"corpus": 7},
+        {"all_instruments": "no"},
         {"model_config": [8]},
         {"midi_config": {"fs": 16}},
         {"midi_config": {**MIDI_CONFIG, "fs": "16"}},
@@ -290,6 +306,44 @@ def test_a_model_of_another_size_than_its_weights_costs_neither_time_nor_memory(
     with pytest.raises(ValueError, match="c.pt: weights of another model"):
         load_model(path)
     assert time.process_time() - started < 2
+
+
+def test_a_small_file_cannot_ask_for_more_memory_than_it_has_numbers_for(tmp_path):
+    path = save_small(tmp_path / "c.pt")
+    weights, empty = torch.load(path, weights_only=True)["model_state_dict"], torch.zeros(20_000, 0)
+    width = {"model": "MusicMamba", "model_state_dict": {**weights, "empty": empty}}
+    for changes in (
+        {**width, "model_config": {"d_model": 20_000, "expand": 20_000}},  # a layer of 64 TB
+        {**width, "model_config": {"d_model": 20_000, "expand": ["s6"]}},
+        {"model_config": {**small().config, "velocity": 10**12}},
+    ):
+        with pytest.raises(ValueError, match="c.pt: weights of another model") as error:
+            load_model(rewritten(path, **changes))
+        assert "allocate" not in str(error.value)
+
+
+def test_weights_that_are_one_and_the_same_in_the_file_are_refused(tmp_path):
+    path, many = save_small(tmp_path / "c.pt"), MusicLSTM(hidden_size=8, num_layers=50)
+    shared = torch.zeros(32 * 88)
+    weights = {name: shared[: weight.numel()].view(weight.shape) for name, weight in many.state_dict().items()}
+    with pytest.raises(ValueError, match="c.pt: weights of another model.*the same numbers"):
+        load_model(rewritten(path, model_config=many.config, model_state_dict=weights))
+
+
+@pytest.mark.parametrize("options", [{}, {"head": "chords", "velocity": 32}])
+def test_every_kind_of_model_can_be_laid_out_without_memory_and_loaded(tmp_path, options):
+    models = [MusicLSTM(hidden_size=8, **options)]
+    models += [MusicMamba(d_model=64, n_layers=2, ssm=ssm, **options) for ssm in ("s6", "ssd")]
+    for model in models:
+        save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 0, 1.0)
+        loaded = load_model(tmp_path / "c.pt")
+        assert loaded.config == model.config and torch.equal(weights(loaded), weights(model))
+
+
+def test_a_run_with_numbers_of_numpy_in_its_config_can_be_read_again(toy_rolls, tmp_path):
+    numbers = {name: np.int64(value) for name, value in MIDI_CONFIG.items()}
+    quick(small(), toy_rolls, tmp_path, epochs=1, midi_config=numbers)
+    assert load_checkpoint(tmp_path / "last_model.pt")["midi_config"] == MIDI_CONFIG
 
 
 def test_a_file_that_makes_torch_print_its_numbers_is_refused_at_once(tmp_path):

@@ -252,6 +252,38 @@ def test_a_left_over_with_whole_shards_is_kept_a_week(pieces, midi_data):
     assert [p.name for p in (midi_data / "cache").glob(".*")] == [".building-young"]
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_file_that_could_not_be_read_for_once_is_read_the_next_time(pieces, midi_data, monkeypatch, cut):
+    expected = built(pieces, monkeypatch)[1]
+    cache.shutil.rmtree(midi_data)
+    broken, tried = True, []
+
+    def watched(read):
+        def read_if_plugged_in(path, *args):
+            tried.extend([path.name] * bool(args))  # as a roll
+            if path.name == "tune 05.mid" and broken:
+                raise OSError(5, "Input/output error", str(path))
+            return read(path, *args)
+
+        return read_if_plugged_in
+
+    monkeypatch.setattr(cache, "SHARD", 3 if cut else 32)
+    monkeypatch.setattr(cache, "midi_to_grid", watched(cache.midi_to_grid))
+    monkeypatch.setattr(Path, "read_bytes", watched(Path.read_bytes))
+    for files in (20, 0):  # while the drive is away nothing is built again
+        tried.clear()
+        _, found = load_piano_rolls(load_corpus(pieces))
+        assert [path.name for path, _ in found.skipped] == ["tune 07b.mid", "tune 05.mid"]
+        assert len(found.pieces) == 19 and len(tried) == files
+    broken = False
+    rolls, found = load_piano_rolls(load_corpus(pieces))
+    assert len(found.pieces) == 20 and len(tried) == (3 if cut else 20)
+    assert {split: [rolls[split].bins(i).tobytes() for i in range(len(rolls[split]))] for split in SPLITS} == expected
+    tried.clear()
+    load_piano_rolls(load_corpus(pieces))
+    assert tried == [] and len(list((midi_data / "cache").iterdir())) == 1
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
