@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -94,22 +93,21 @@ def train(options):
 
 def generate(options):
     """Continue a held-out piece, a MIDI file or a random pattern; write MIDI, WAV, PNG and a page."""
-    from .checkpoints import load_checkpoint, load_model
-    from .generation import generate_music, generate_random_seed
+    from .checkpoints import load_model
+    from .generation import generate_music, generate_random_seed, held_out_piece
     from .piano_roll import midi_to_piano_roll
-    from .takes import write_music
+    from .takes import file_name, write_music
 
-    checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
-    state = load_checkpoint(checkpoint)
-    midi_config = state["midi_config"]
-    _read_as_trained(options, state)
+    if options.seed not in ("corpus", "random") and not Path(options.seed).is_file():
+        raise FileNotFoundError(f"--seed {options.seed}: no such file; give corpus, random or the path of a MIDI file")
+    checkpoint, midi_config = _read_as_trained(options, needs_corpus=options.seed == "corpus")
     model = load_model(checkpoint, config.pick_device(options.device))
     fs = midi_config["fs"]
     frames = round(options.seed_seconds * fs)
     if options.seed == "random":
         seed, title = generate_random_seed(options.random_seed), "A random seed"
     elif options.seed == "corpus":
-        seed, title = _held_out_piece(_load(options, midi_config)[0], options.piece)
+        seed, title = held_out_piece(_load(options, midi_config)[0], options.piece)
     else:
         title = Path(options.seed).stem
         seed = midi_to_piano_roll(options.seed, midi_config, all_instruments=options.all_instruments)
@@ -121,22 +119,19 @@ def generate(options):
     )
     if len(seed) < frames:
         print(f"the seed is shorter than {options.seed_seconds:g} s: it has {len(seed) / fs:g} s")
-    words = re.sub(r"[^a-z0-9]+", "-", (options.name or title).lower()).strip("-")[:60] or "take"
-    name = f"{words}-t{options.temperature:g}-r{options.random_seed}"
+    name = file_name(options.name or title, options.temperature, options.random_seed)
     write_music(roll, midi_config, config.MIDI_DATA / "generated" / name, title, len(seed))
 
 
 def evaluate(options):
     """Print a checkpoint's scores beside the baselines', on the same frames."""
-    from .checkpoints import load_checkpoint, load_model
+    from .checkpoints import load_model
     from .metrics import fit_baselines
     from .training import evaluate as score
     from .velocity import velocity_scores
 
-    checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
-    state = load_checkpoint(checkpoint)
-    _read_as_trained(options, state)
-    rolls, _ = _load(options, state["midi_config"])
+    checkpoint, midi_config = _read_as_trained(options)
+    rolls, _ = _load(options, midi_config)
     _need_pieces(rolls, "train", "validation", options.split)
     device = config.pick_device(options.device)
     trained = load_model(checkpoint)
@@ -170,7 +165,7 @@ def export(options):
 def demo(options):
     """Music of a trained model first; then the whole road once: corpus, training, generation, sound."""
     from .checkpoints import load_model
-    from .generation import generate_from_random_seed, generate_music
+    from .generation import generate_from_random_seed, generate_music, held_out_piece
     from .mamba import MusicMamba
     from .metrics import fit_baselines
     from .takes import write_music
@@ -194,7 +189,7 @@ def demo(options):
     folder = config.MIDI_DATA / "demo"
     fit(MusicMamba(), rolls, epochs=1, batch_size=32, learning_rate=3e-3, folder=folder)
     print("3 of 4  Composing 30 s from the first 4 s of a chorale that it has never seen.")
-    seed, title = _held_out_piece(rolls, 0)
+    seed, title = held_out_piece(rolls, 0)
     model = load_model(folder / "best_model.pt", config.pick_device())
     roll = generate_music(model, seed[:SEQUENCE_LENGTH], 30 * MIDI_CONFIG["fs"], temperature=0.8, random_seed=0)
     print("4 of 4  Writing it as MIDI, sound, picture and page.")
@@ -242,19 +237,23 @@ def student(options):
     print(write_student_notebooks(Path("build") / "student"))
 
 
-def _held_out_piece(rolls, number):
-    """The roll and title of a piece of the test split."""
-    if not 0 <= number < len(rolls["test"]):
-        raise ValueError(f"--piece {number}: the test split has pieces 0 to {len(rolls['test']) - 1}")
-    piece = rolls["test"].pieces[number]  # not the corpus's: --limit leaves some out
-    return rolls["test"][number], f"{piece.composer}: {piece.title}".strip(": ")
+def _read_as_trained(options, needs_corpus=True):
+    """A checkpoint's path and `MIDI_CONFIG`. Its corpus and instruments become the options, if no corpus is named.
 
+    With other instruments, files change their notes and so their split.
+    """
+    from .checkpoints import load_checkpoint
 
-def _read_as_trained(options, state):
-    """The corpus of a checkpoint, and its instruments: with others, files change their notes and so their split."""
+    checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
+    state = load_checkpoint(checkpoint)
     if options.corpus is None:
         options.corpus = state.get("corpus", "bach")
         options.all_instruments |= state.get("all_instruments", False)
+        by_name = options.corpus in ("bach", "maestro")
+        if needs_corpus and not by_name and not Path(options.corpus).expanduser().is_dir():
+            trained_on = f"{options.corpus}, the folder on which this checkpoint was trained,"
+            raise FileNotFoundError(f"{trained_on} is not here: give `--corpus FOLDER`")
+    return checkpoint, state["midi_config"]
 
 
 def _load(options, midi_config):
