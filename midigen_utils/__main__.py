@@ -9,6 +9,9 @@ from . import config
 from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
 
 MODEL_NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
+FIT_OPTIONS = (  # of `train`, with the names and meanings that they have in `fit`
+    "batch_size learning_rate sequence_length stride transpose carry_state accumulate compile seed patience save_every"
+)
 
 
 def main(arguments=None):
@@ -56,31 +59,28 @@ def train(options):
     config.seed_everything(options.seed)
     if options.start:
         model = checkpoints.load_model(options.start)
+        name, head = type(model).__name__, model.config["head"]
+        if MODEL_NAMES.get(options.model, name) != name or (options.head or head) != head:
+            taken = f"model and head from the checkpoint ({name}, {head})"
+            raise ValueError(f"--start takes {taken}: leave --model and --head out")
     else:
-        new = checkpoints.MODELS[MODEL_NAMES[options.model]]
-        model = new(head=options.head, velocity=midi_config["velocity_bins"])
+        new = checkpoints.MODELS[MODEL_NAMES[options.model or "mamba"]]
+        model = new(head=options.head or "keys", velocity=midi_config["velocity_bins"])
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{type(model).__name__}, head {model.config['head']}, {parameters:,} parameters, on {device.type}")
     print(f"{len(rolls['train'])} training pieces")
     _need_pieces(rolls, "train", "validation")
     baseline = training.evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     print(f"to beat: per-key Markov-1, validation {baseline:.3f} nats per frame")
+    resume = options.resume or (parallel.restarted() and parallel.from_first(lambda: checkpoints.can_resume(folder)))
+    if not resume and checkpoints.files_of_a_run(folder):
+        print(f"{folder}: the files of the earlier run are kept as earlier_{checkpoints.BEST} and so on")
     training.fit(
         model,
         rolls,
         options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        sequence_length=options.sequence_length,
-        stride=options.stride,
-        transpose=options.transpose,
-        carry_state=options.carry_state,
-        accumulate=options.accumulate,
-        compile=options.compile,
-        seed=options.seed,
-        patience=options.patience,
-        resume=options.resume or (parallel.restarted() and parallel.from_first(lambda: checkpoints.can_resume(folder))),
-        save_every=options.save_every,
+        **{name: getattr(options, name) for name in FIT_OPTIONS.split()},
+        resume=resume,
         folder=folder,
         device=device,
         midi_config=midi_config,
@@ -301,8 +301,8 @@ def _parser():
     for run, corpus in ((data, "maestro"), (train, "bach")):
         sub = corpus_verb(run, corpus)
         sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
-    sub.add_argument("--model", choices=MODEL_NAMES, default="mamba")
-    sub.add_argument("--head", choices=("keys", "chords"), default="keys", help="what a frame is (default keys)")
+    sub.add_argument("--model", choices=MODEL_NAMES, help="(default mamba)")
+    sub.add_argument("--head", choices=("keys", "chords"), help="what a frame is (default keys)")
     sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
     number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
     number(sub, "batch-size", int, BATCH_SIZE, "windows of a step, of all processes together")
