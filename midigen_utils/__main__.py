@@ -42,8 +42,9 @@ def data(options):
         download_maestro()
     rolls, corpus = _load(options, _midi_config(options))
     for split, part in rolls.items():
-        hours = part.lengths.sum() / MIDI_CONFIG["fs"] / 3600
-        print(f"{split:<11}{len(part):6} pieces  {hours:7.2f} hours of piano roll")
+        seconds, pieces = part.lengths.sum() / MIDI_CONFIG["fs"], "piece " if len(part) == 1 else "pieces"
+        unit, length = ("hours", 3600) if seconds >= 3600 else ("minutes", 60) if seconds >= 60 else ("seconds", 1)
+        print(f"{split:<11}{len(part):6} {pieces}  {seconds / length:7.1f} {unit} of piano roll")
     return 1 if corpus.skipped else 0
 
 
@@ -68,7 +69,7 @@ def train(options):
         model = new(head=options.head or "keys", velocity=midi_config["velocity_bins"])
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{type(model).__name__}, head {model.config['head']}, {parameters:,} parameters, on {device.type}")
-    print(f"{len(rolls['train'])} training pieces")
+    print(f"training pieces: {len(rolls['train'])}")
     _need_pieces(rolls, "train", "validation")
     baseline = training.evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     print(f"to beat: per-key Markov-1, validation {baseline:.3f} nats per frame")
