@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -10,6 +9,9 @@ from . import config
 from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
 
 MODEL_NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
+FIT_OPTIONS = (  # of `train`, with the names and meanings that they have in `fit`
+    "batch_size learning_rate sequence_length stride transpose carry_state accumulate compile seed patience save_every"
+)
 
 
 def main(arguments=None):
@@ -40,8 +42,9 @@ def data(options):
         download_maestro()
     rolls, corpus = _load(options, _midi_config(options))
     for split, part in rolls.items():
-        hours = part.lengths.sum() / MIDI_CONFIG["fs"] / 3600
-        print(f"{split:<11}{len(part):6} pieces  {hours:7.2f} hours of piano roll")
+        seconds, pieces = part.lengths.sum() / MIDI_CONFIG["fs"], "piece " if len(part) == 1 else "pieces"
+        unit, length = ("hours", 3600) if seconds >= 3600 else ("minutes", 60) if seconds >= 60 else ("seconds", 1)
+        print(f"{split:<11}{len(part):6} {pieces}  {seconds / length:7.1f} {unit} of piano roll")
     return 1 if corpus.skipped else 0
 
 
@@ -57,31 +60,28 @@ def train(options):
     config.seed_everything(options.seed)
     if options.start:
         model = checkpoints.load_model(options.start)
+        name, head = type(model).__name__, model.config["head"]
+        if MODEL_NAMES.get(options.model, name) != name or (options.head or head) != head:
+            taken = f"model and head from the checkpoint ({name}, {head})"
+            raise ValueError(f"--start takes {taken}: leave --model and --head out")
     else:
-        new = checkpoints.MODELS[MODEL_NAMES[options.model]]
-        model = new(head=options.head, velocity=midi_config["velocity_bins"])
+        new = checkpoints.MODELS[MODEL_NAMES[options.model or "mamba"]]
+        model = new(head=options.head or "keys", velocity=midi_config["velocity_bins"])
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{type(model).__name__}, head {model.config['head']}, {parameters:,} parameters, on {device.type}")
-    print(f"{len(rolls['train'])} training pieces")
+    print(f"training pieces: {len(rolls['train'])}")
     _need_pieces(rolls, "train", "validation")
     baseline = training.evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     print(f"to beat: per-key Markov-1, validation {baseline:.3f} nats per frame")
+    resume = options.resume or (parallel.restarted() and parallel.from_first(lambda: checkpoints.can_resume(folder)))
+    if not resume and checkpoints.files_of_a_run(folder):
+        print(f"{folder}: the files of the earlier run are kept as earlier_{checkpoints.BEST} and so on")
     training.fit(
         model,
         rolls,
         options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        sequence_length=options.sequence_length,
-        stride=options.stride,
-        transpose=options.transpose,
-        carry_state=options.carry_state,
-        accumulate=options.accumulate,
-        compile=options.compile,
-        seed=options.seed,
-        patience=options.patience,
-        resume=options.resume or (parallel.restarted() and parallel.from_first(lambda: checkpoints.can_resume(folder))),
-        save_every=options.save_every,
+        **{name: getattr(options, name) for name in FIT_OPTIONS.split()},
+        resume=resume,
         folder=folder,
         device=device,
         midi_config=midi_config,
@@ -94,22 +94,21 @@ def train(options):
 
 def generate(options):
     """Continue a held-out piece, a MIDI file or a random pattern; write MIDI, WAV, PNG and a page."""
-    from .checkpoints import load_checkpoint, load_model
-    from .generation import generate_music, generate_random_seed
+    from .checkpoints import load_model
+    from .generation import generate_music, generate_random_seed, held_out_piece
     from .piano_roll import midi_to_piano_roll
-    from .takes import write_music
+    from .takes import file_name, write_music
 
-    checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
-    state = load_checkpoint(checkpoint)
-    midi_config = state["midi_config"]
-    _read_as_trained(options, state)
+    if options.seed not in ("corpus", "random") and not Path(options.seed).is_file():
+        raise FileNotFoundError(f"--seed {options.seed}: no such file; give corpus, random or the path of a MIDI file")
+    checkpoint, midi_config = _read_as_trained(options, needs_corpus=options.seed == "corpus")
     model = load_model(checkpoint, config.pick_device(options.device))
     fs = midi_config["fs"]
     frames = round(options.seed_seconds * fs)
     if options.seed == "random":
         seed, title = generate_random_seed(options.random_seed), "A random seed"
     elif options.seed == "corpus":
-        seed, title = _held_out_piece(_load(options, midi_config)[0], options.piece)
+        seed, title = held_out_piece(_load(options, midi_config)[0], options.piece)
     else:
         title = Path(options.seed).stem
         seed = midi_to_piano_roll(options.seed, midi_config, all_instruments=options.all_instruments)
@@ -121,22 +120,19 @@ def generate(options):
     )
     if len(seed) < frames:
         print(f"the seed is shorter than {options.seed_seconds:g} s: it has {len(seed) / fs:g} s")
-    words = re.sub(r"[^a-z0-9]+", "-", (options.name or title).lower()).strip("-")[:60] or "take"
-    name = f"{words}-t{options.temperature:g}-r{options.random_seed}"
+    name = file_name(options.name or title, options.temperature, options.random_seed)
     write_music(roll, midi_config, config.MIDI_DATA / "generated" / name, title, len(seed))
 
 
 def evaluate(options):
     """Print a checkpoint's scores beside the baselines', on the same frames."""
-    from .checkpoints import load_checkpoint, load_model
+    from .checkpoints import load_model
     from .metrics import fit_baselines
     from .training import evaluate as score
     from .velocity import velocity_scores
 
-    checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
-    state = load_checkpoint(checkpoint)
-    _read_as_trained(options, state)
-    rolls, _ = _load(options, state["midi_config"])
+    checkpoint, midi_config = _read_as_trained(options)
+    rolls, _ = _load(options, midi_config)
     _need_pieces(rolls, "train", "validation", options.split)
     device = config.pick_device(options.device)
     trained = load_model(checkpoint)
@@ -170,7 +166,7 @@ def export(options):
 def demo(options):
     """Music of a trained model first; then the whole road once: corpus, training, generation, sound."""
     from .checkpoints import load_model
-    from .generation import generate_from_random_seed, generate_music
+    from .generation import generate_from_random_seed, generate_music, held_out_piece
     from .mamba import MusicMamba
     from .metrics import fit_baselines
     from .takes import write_music
@@ -194,7 +190,7 @@ def demo(options):
     folder = config.MIDI_DATA / "demo"
     fit(MusicMamba(), rolls, epochs=1, batch_size=32, learning_rate=3e-3, folder=folder)
     print("3 of 4  Composing 30 s from the first 4 s of a chorale that it has never seen.")
-    seed, title = _held_out_piece(rolls, 0)
+    seed, title = held_out_piece(rolls, 0)
     model = load_model(folder / "best_model.pt", config.pick_device())
     roll = generate_music(model, seed[:SEQUENCE_LENGTH], 30 * MIDI_CONFIG["fs"], temperature=0.8, random_seed=0)
     print("4 of 4  Writing it as MIDI, sound, picture and page.")
@@ -242,19 +238,23 @@ def student(options):
     print(write_student_notebooks(Path("build") / "student"))
 
 
-def _held_out_piece(rolls, number):
-    """The roll and title of a piece of the test split."""
-    if not 0 <= number < len(rolls["test"]):
-        raise ValueError(f"--piece {number}: the test split has pieces 0 to {len(rolls['test']) - 1}")
-    piece = rolls["test"].pieces[number]  # not the corpus's: --limit leaves some out
-    return rolls["test"][number], f"{piece.composer}: {piece.title}".strip(": ")
+def _read_as_trained(options, needs_corpus=True):
+    """A checkpoint's path and `MIDI_CONFIG`. Its corpus and instruments become the options, if no corpus is named.
 
+    With other instruments, files change their notes and so their split.
+    """
+    from .checkpoints import load_checkpoint
 
-def _read_as_trained(options, state):
-    """The corpus of a checkpoint, and its instruments: with others, files change their notes and so their split."""
+    checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
+    state = load_checkpoint(checkpoint)
     if options.corpus is None:
         options.corpus = state.get("corpus", "bach")
         options.all_instruments |= state.get("all_instruments", False)
+        by_name = options.corpus in ("bach", "maestro")
+        if needs_corpus and not by_name and not Path(options.corpus).expanduser().is_dir():
+            trained_on = f"{options.corpus}, the folder on which this checkpoint was trained,"
+            raise FileNotFoundError(f"{trained_on} is not here: give `--corpus FOLDER`")
+    return checkpoint, state["midi_config"]
 
 
 def _load(options, midi_config):
@@ -302,8 +302,8 @@ def _parser():
     for run, corpus in ((data, "maestro"), (train, "bach")):
         sub = corpus_verb(run, corpus)
         sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
-    sub.add_argument("--model", choices=MODEL_NAMES, default="mamba")
-    sub.add_argument("--head", choices=("keys", "chords"), default="keys", help="what a frame is (default keys)")
+    sub.add_argument("--model", choices=MODEL_NAMES, help="(default mamba)")
+    sub.add_argument("--head", choices=("keys", "chords"), help="what a frame is (default keys)")
     sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
     number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
     number(sub, "batch-size", int, BATCH_SIZE, "windows of a step, of all processes together")

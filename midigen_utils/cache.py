@@ -134,7 +134,7 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
         rolls[split] = RollSplit(shards, starts, lengths, corpus.split(split), config["velocity_bins"])
     if limit is not None:
         if limit < 1:
-            raise ValueError(f"limit is {limit}; use 1 piece or more, or None for all")
+            raise ValueError(f"limit (--limit) is {limit}; use 1 piece or more, or leave it out for all")
         share = limit / max(len(rolls["train"]), 1)
         rolls = {split: rolls[split].spread(max(1, round(share * len(rolls[split])))) for split in SPLITS}
     return rolls, corpus

@@ -283,9 +283,13 @@ def _goes_together(state):
 
 def keep_earlier_run(folder):
     """A new run does not destroy an old one: its files get another name (those of the run before it are replaced)."""
-    for name in (PREVIOUS, BEST, LAST, "history.csv"):
-        if (folder / name).is_file():
-            os.replace(folder / name, folder / f"earlier_{name}")
+    for name in files_of_a_run(folder):
+        os.replace(folder / name, folder / f"earlier_{name}")
+
+
+def files_of_a_run(folder):
+    """Names of the files of a run of `fit` that are in a folder."""
+    return [name for name in (PREVIOUS, BEST, LAST, "history.csv") if (folder / name).is_file()]
 
 
 def run_state(scaler, history, step, total, carried, settings, midi_config):

@@ -122,7 +122,8 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
         all_instruments: take all tracks but drums of each file, not only pianos.
 
     Returns:
-        `Corpus` with the official splits. Listed files that are missing are in `skipped`.
+        `Corpus` with the official splits. Listed files that are missing are in `skipped`; how many MIDI files of the
+        folder are not listed, and so not read, is printed.
 
     Raises:
         FileNotFoundError: no such folder, or no CSV in it.
@@ -146,11 +147,15 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
     except csv.Error as error:
         raise ValueError(f"{table}: not a CSV file ({error})") from None
     missing = [column for column in COLUMNS if not rows or column not in rows[0]]
+    if missing and ";" in text.partition("\n")[0]:
+        raise ValueError(f"{table}, line 1: the columns must be separated by commas; this line has semicolons")
     if missing:
-        raise ValueError(f"{table}: no row, or no column {', '.join(missing)}; is this MAESTRO's CSV?")
+        raise ValueError(f"{table}: no row, or no column {', '.join(missing)}; a list has all columns of MAESTRO's CSV")
     for number, row in enumerate(rows, start=2):
-        if row["split"] not in SPLITS or not row["midi_filename"]:
-            raise ValueError(f"{table}, line {number}: needs a midi_filename and a split of {', '.join(SPLITS)}")
+        if row["split"] not in SPLITS:
+            raise ValueError(f"{table}, line {number}: split is {row['split'][:80]!r}; use train, validation or test")
+        if not row["midi_filename"]:
+            raise ValueError(f"{table}, line {number}: no midi_filename")
         path = folder / row["midi_filename"]
         try:
             inside = path.resolve().is_relative_to(folder.resolve())  # wherever symbolic links lead, too
@@ -171,6 +176,11 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
         pieces.append(Piece(path, row["split"], row["canonical_composer"], row["canonical_title"], year, duration))
     if not pieces:
         raise ValueError(f"{table}: none of its {len(skipped)} files is in {folder}")
+    listed = {piece.path for piece in pieces}
+    others = sum(path not in listed for path in _midi_files(folder))
+    if others:
+        files, are, were = ("file", "is", "was") if others == 1 else ("files", "are", "were")
+        print(f"{others} MIDI {files} in the folder {are} not on its list {table.name} and {were} not read")
     return Corpus(name, folder, tuple(pieces), tuple(skipped), all_instruments)
 
 
@@ -195,7 +205,7 @@ def load_folder(folder, all_instruments=False):
         ValueError: no usable MIDI file.
     """
     folder = Path(folder)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi") and p.is_file())
+    paths = sorted(_midi_files(folder))
     pieces, skipped = [], []
     for path, (value, reason, _) in zip(paths, _hashes(folder, paths, all_instruments)):
         if value is None:
@@ -212,6 +222,10 @@ def load_folder(folder, all_instruments=False):
             split_of[spare[0]] = empty
     pieces = tuple(Piece(path, split_of[value], title=path.stem) for path, value in pieces)
     return Corpus(folder.resolve().name, folder, pieces, tuple(skipped), all_instruments)
+
+
+def _midi_files(folder):
+    return (path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi") and path.is_file())
 
 
 def _hashes(folder, paths, all_instruments):

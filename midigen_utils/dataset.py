@@ -124,7 +124,7 @@ class Batches:
         if len(dataset) == 0:
             raise ValueError(
                 f"no piece is longer than {dataset.sequence_length} frames, so there is no window to train on; "
-                "use longer pieces or a smaller sequence_length"
+                "use longer pieces or a smaller sequence_length (--sequence-length)"
             )
         dataset.to(device)
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed

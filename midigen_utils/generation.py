@@ -131,6 +131,31 @@ def generate_random_seed(random_seed=None):
     return roll
 
 
+def held_out_piece(rolls, number):
+    """A piece of the test split to start from: no model has learned from it.
+
+    Args:
+        rolls: dict with `"test"`, a `RollSplit`.
+        number: which piece of the split, counted from 0.
+
+    Returns:
+        The roll, `(T, 88)` float32 in [0, 1], and the title.
+
+    Raises:
+        ValueError: the split is empty or has no such piece.
+    """
+    test = rolls["test"]
+    if len(test) == 0:
+        raise ValueError(
+            "the test split is empty, so it has no seed: give `--seed random` or `--seed FILE.mid`, "
+            "or use a folder with three different pieces or more"
+        )
+    if not 0 <= number < len(test):
+        raise ValueError(f"--piece {number}: the test split has pieces 0 to {len(test) - 1}")
+    piece = test.pieces[number]  # not the corpus's: a limit leaves some out
+    return test[number], f"{piece.composer}: {piece.title}".strip(": ")
+
+
 def generate_from_random_seed(model, num_frames, temperature=1.0, *, random_seed=None):
     """Generate music from `generate_random_seed()`.
 

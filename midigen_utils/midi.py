@@ -110,9 +110,7 @@ def read_with_duration(midi_path, sustain, all_instruments, until=None):
         raise ValueError(f"{midi_path}: not a MIDI file, or cut off ({error})") from None
     tracks = [t for t in score.tracks if not t.is_drum and (all_instruments or t.program in PIANO_PROGRAMS)]
     if not any(len(track.notes) for track in tracks):
-        others = sorted({"drums" if t.is_drum else f"program {t.program}" for t in score.tracks if len(t.notes)})
-        found = f"; it has {', '.join(others)} (all_instruments=True takes all but drums)" if others else ""
-        raise ValueError(f"{midi_path}: no piano notes{found}")
+        raise ValueError(f"{midi_path}: no piano notes{_what_else([t for t in score.tracks if len(t.notes)])}")
 
     to_seconds = _tempo_map(midi_path, score.tpq, score.tempos.numpy(), ticks_per_second)
     columns, pedals, last = [], [], 0
@@ -157,6 +155,16 @@ def sustained(end, pedal):
     k = np.searchsorted(pedal[:, 0], end, side="right") - 1  # the last time it went down before the end
     held = (k >= 0) & (end < pedal[k, 1])
     return np.where(held, pedal[k, 1], end)
+
+
+def _what_else(tracks):
+    """Words for a message: what a file without piano notes has, and how to take it."""
+    programs = sorted({track.program for track in tracks if not track.is_drum})
+    if not programs:
+        return ", only drums" if tracks else ""
+    one = len(programs) == 1
+    found = f"program{'' if one else 's'} {', '.join(map(str, programs))}"
+    return f"; it has {found} (`--all-instruments`, or `all_instruments=True`, takes {'it' if one else 'them'})"
 
 
 def _pedal_intervals(time, down, last):

@@ -1,6 +1,7 @@
 """A take: the settings of one piece of music, the music, the Python that makes it again; music written as files."""
 
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,6 +139,20 @@ def write_music(roll, midi_config, stem, title, seed_frames=0):
     player(shown, midi_config, seed_frames, title).save(f"{stem}.html")
     for ending, what in {"html": "open it in a browser", "mid": "MIDI", "wav": "sound", "png": "picture"}.items():
         print(f"  {stem}.{ending}  {what}")
+
+
+def file_name(title, temperature, random_seed):
+    """A name for the files of a take, of letters, digits and hyphens: "Nun ruhen alle" gives "nun-ruhen-alle-t0.8-r0".
+
+    Args:
+        title: text.
+        temperature, random_seed: as for `generate_music`.
+
+    Returns:
+        Text without an ending.
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "take"
+    return f"{words}-t{temperature:g}-r{random_seed}"
 
 
 def shortest(path):

@@ -108,6 +108,8 @@ def test_limit_takes_a_spread_share_of_every_split(tunes, midi_data):
     ends = [whole["train"].pieces[i] for i in (0, -1)]
     assert [rolls["train"].pieces[i] for i in (0, -1)] == ends
     assert np.array_equal(rolls["train"][-1] * 32, midi_to_bins(ends[1].path, MIDI_CONFIG))
+    with pytest.raises(ValueError, match=r"limit \(--limit\) is 0; .* leave it out"):
+        load_piano_rolls(load_corpus(tunes), limit=0)
 
 
 def test_a_slice_of_a_split_is_a_split(tunes, midi_data):

@@ -1,17 +1,27 @@
+import re
+
 import numpy as np
 import pretty_midi
 import pytest
 from conftest import write_tune
 
-from midigen_utils import __main__, checkpoints
+from midigen_utils import __main__, checkpoints, corpus
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.lstm import MusicLSTM
+from midigen_utils.training import make_optimizer
 
 
 @pytest.fixture
 def small_models(monkeypatch):
     """`train` builds models of a size for a test."""
     monkeypatch.setitem(checkpoints.MODELS, "MusicLSTM", lambda **options: MusicLSTM(**{"hidden_size": 16, **options}))
+
+
+def save_small(path, **extras):
+    """A checkpoint of a small LSTM with independent keys."""
+    model = MusicLSTM(hidden_size=16)
+    checkpoints.save_checkpoint(path, model, make_optimizer(model), 0, 1.0, **extras)
+    return str(path)
 
 
 def test_from_a_folder_of_midi_to_a_piece_one_can_hear(tunes, midi_data, small_models, capsys):
@@ -39,6 +49,10 @@ def test_from_a_folder_of_midi_to_a_piece_one_can_hear(tunes, midi_data, small_m
     assert all(name in table for name in ("marginal", "copy last frame", "Markov-1", "best_model.pt", "velocity: "))
     assert __main__.main(["train", "--corpus", str(tunes), "--model", "lstm", "--epochs", "2", "--resume"]) == 0
     assert checkpoints.load_checkpoint(midi_data / "last_model.pt")["epoch"] == 1
+    kept = f"{midi_data}: the files of the earlier run are kept as earlier_best_model.pt and so on"
+    assert kept not in capsys.readouterr().out
+    assert __main__.main(["train", "--corpus", str(tunes), "--model", "lstm", "--epochs", "0"]) == 0
+    assert kept in capsys.readouterr().out and (midi_data / "earlier_best_model.pt").is_file()
 
 
 def test_a_bad_file_is_named_and_the_exit_code_says_so(tunes, midi_data, capsys):
@@ -62,9 +76,52 @@ def test_too_few_pieces_to_train_on_is_said_before_training(tmp_path, midi_data,
     assert "validation split is empty" in capsys.readouterr().err
 
 
+def test_data_says_how_long_the_music_is_in_a_unit_that_says_something(tunes, tmp_path, midi_data, capsys):
+    assert __main__.main(["data", "--corpus", str(tunes)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"train +\d+ pieces +[1-9]\.\d minutes", said) and re.search(r"test +1 piece +12\.1 seconds", said)
+    write_tune(tmp_path / "long" / "one.mid", seconds=5400)
+    assert __main__.main(["data", "--corpus", str(tmp_path / "long"), "--whole-pieces"]) == 0
+    assert re.search(r"train +1 piece +1\.5 hours", capsys.readouterr().out)
+
+
+def test_without_a_test_split_generate_says_where_else_a_seed_comes_from(tmp_path, midi_data, monkeypatch, capsys):
+    monkeypatch.setattr(corpus, "_split_by_hash", lambda value: "train")
+    for i in range(2):
+        write_tune(tmp_path / "two" / f"{i}.mid", seed=i)
+    save_small(midi_data / "best_model.pt", corpus=str(tmp_path / "two"))
+    assert __main__.main(["generate", "--device", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert "the test split is empty, so it has no seed: give `--seed random` or `--seed FILE.mid`" in error
+
+
+def test_a_seed_or_a_folder_that_is_not_there_is_named_as_what_it_is(tmp_path, midi_data, monkeypatch, capsys):
+    save_small(midi_data / "best_model.pt", corpus="mus")
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(["generate", "--seed", "randm"]) == 1
+    error = "error: --seed randm: no such file; give corpus, random or the path of a MIDI file\n"
+    assert capsys.readouterr().err == error
+    error = "error: mus, the folder on which this checkpoint was trained, is not here: give `--corpus FOLDER`\n"
+    for verb in ("generate", "evaluate"):
+        assert __main__.main([verb, "--device", "cpu"]) == 1
+        assert capsys.readouterr().err == error
+    assert __main__.main(["generate", "--device", "cpu", "--seed", "random", "--seconds", "1"]) == 0  # needs no corpus
+
+
+def test_a_model_or_head_other_than_the_one_to_start_from_is_refused(tunes, tmp_path, midi_data, capsys):
+    start = ["train", "--corpus", str(tunes), "--device", "cpu", "--epochs", "0"]
+    start += ["--start", save_small(tmp_path / "start.pt")]
+    error = "error: --start takes model and head from the checkpoint (MusicLSTM, keys): leave --model and --head out"
+    for other in (["--model", "mamba"], ["--head", "chords"], ["--model", "lstm", "--head", "chords"]):
+        assert __main__.main([*start, *other]) == 1
+        assert error in capsys.readouterr().err
+    for same in ([], ["--model", "lstm", "--head", "keys"]):
+        assert __main__.main([*start, *same]) == 0
+
+
 def test_the_demo_walks_the_whole_road(midi_data, tunes, monkeypatch, capsys):
     """On a folder of tunes and with a small model: the real thing takes minutes."""
-    from midigen_utils import corpus, mamba
+    from midigen_utils import mamba
 
     small = mamba.MusicMamba
     monkeypatch.setattr(mamba, "MusicMamba", lambda: small(d_model=32, n_layers=1))
@@ -79,15 +136,16 @@ def test_the_demo_walks_the_whole_road(midi_data, tunes, monkeypatch, capsys):
 def test_the_title_of_a_held_out_seed_is_that_of_its_roll_under_a_limit(tunes, midi_data):
     from midigen_utils.cache import load_piano_rolls
     from midigen_utils.corpus import load_folder
+    from midigen_utils.generation import held_out_piece
     from midigen_utils.piano_roll import midi_to_piano_roll
 
     for i in range(100, 140):
         write_tune(tunes / f"more {i}.mid", seed=i)
-    rolls, corpus = load_piano_rolls(load_folder(tunes), limit=20)
-    assert len(rolls["test"]) < len(corpus.split("test"))
-    titles = {piece.title: piece.path for piece in corpus.pieces}
+    rolls, found = load_piano_rolls(load_folder(tunes), limit=20)
+    assert len(rolls["test"]) < len(found.split("test"))
+    titles = {piece.title: piece.path for piece in found.pieces}
     for number in range(len(rolls["test"])):
-        roll, title = __main__._held_out_piece(rolls, number)
+        roll, title = held_out_piece(rolls, number)
         assert np.array_equal(roll, midi_to_piano_roll(titles[title], MIDI_CONFIG))
 
 
@@ -98,10 +156,7 @@ def test_doctor_names_versions_device_sound_and_disk(midi_data, capsys):
 
 
 def test_generate_continues_a_midi_file_of_your_own(tmp_path, midi_data, small_models):
-    model = MusicLSTM(hidden_size=16)
-    from midigen_utils.training import make_optimizer
-
-    checkpoints.save_checkpoint(midi_data / "best_model.pt", model, make_optimizer(model), 0, 1.0)
+    save_small(midi_data / "best_model.pt")
     seed = write_tune(tmp_path / "my tune.mid", seconds=6)
     arguments = ["generate", "--seed", str(seed), "--seconds", "2", "--seed-seconds", "3", "--device", "cpu"]
     assert __main__.main(arguments) == 0

@@ -43,11 +43,23 @@ def test_a_listed_file_that_is_missing_is_skipped_and_named(tmp_path):
     assert corpus.skipped == ((folder / "b.midi", "listed in the CSV but missing"),)
 
 
+def test_files_that_are_not_on_the_list_are_counted_in_one_line(tmp_path, midi_data, capsys):
+    folder = maestro_like(tmp_path / "m", [(split, f"{split}.mid") for split in SPLITS])
+    assert __main__.main(["data", "--corpus", str(folder)]) == 0
+    assert "not on its list" not in capsys.readouterr().out
+    for i, line in enumerate(("1 MIDI file in the folder is not", "2 MIDI files in the folder are not")):
+        write_tune(folder / "more" / f"{i}.MID", seconds=1)
+        assert __main__.main(["data", "--corpus", str(folder)]) == 0
+        said = capsys.readouterr().out
+        assert said.count("on its list maestro-v3.0.0.csv") == said.count(line) == 1
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         ("a,b,train,2004,../../secret.midi,x.wav,1", "outside the folder"),
-        ("a,b,holdout,2004,a.midi,x.wav,1", "line 2"),
+        ("a,b,valid,2004,a.midi,x.wav,1", "line 2: split is 'valid'; use train, validation or test"),
+        ("a,b,train,2004,,x.wav,1", "line 2: no midi_filename"),
         ("a,b,train,soon,a.midi,x.wav,1", "line 2"),
     ],
 )
@@ -65,6 +77,13 @@ def test_a_table_in_another_encoding_is_named_and_all_instruments_reaches_a_fold
     table.write_bytes(table.read_bytes() + "Dvořák".encode("latin2"))
     with pytest.raises(ValueError, match=f"{table.name}: not UTF-8"):
         load_corpus(folder)
+
+
+def test_a_list_that_a_spreadsheet_saved_with_semicolons_is_told_so(tmp_path):
+    table = next(maestro_like(tmp_path / "m", [("train", "a.midi")]).glob("*.csv"))
+    table.write_text(table.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"{table.name}, line 1: the columns must be separated by commas"):
+        load_corpus(table.parent)
 
 
 def test_no_maestro_says_how_to_get_it(midi_data, monkeypatch):

@@ -145,7 +145,7 @@ def test_a_data_loader_takes_the_dataset():
 
 
 def test_pieces_too_short_are_an_error_that_says_so():
-    with pytest.raises(ValueError, match="longer than 64 frames"):
+    with pytest.raises(ValueError, match="longer than 64 frames.*--sequence-length"):
         Batches(SequenceDataset([numbered(30)]))
     with pytest.raises(ValueError, match="1 or more"):
         SequenceDataset([numbered(100)], stride=0)

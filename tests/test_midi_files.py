@@ -175,6 +175,32 @@ def test_a_corrupt_file_is_one_error_that_names_it_and_says_what_is_wrong(tmp_pa
     assert str(path) in str(error.value)
 
 
+STRINGS, CHOIR = (bytes([0, 0xC0, program]) for program in (48, 52))  # program changes
+ON_DRUMS = b"\0\x99\x24\x40\x60\x89\x24\0"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (ON_DRUMS, "no piano notes, only drums"),
+        (
+            STRINGS + NOTE + ON_DRUMS,
+            "no piano notes; it has program 48 (`--all-instruments`, or `all_instruments=True`, takes it)",
+        ),
+        (
+            STRINGS + NOTE + CHOIR + NOTE,
+            "it has programs 48, 52 (`--all-instruments`, or `all_instruments=True`, takes them)",
+        ),
+    ],
+    ids=["drums alone", "strings and drums", "strings and choir"],
+)
+def test_a_file_without_a_piano_names_what_would_take_it_if_anything_does(tmp_path, body, message):
+    (tmp_path / "x.mid").write_bytes(midi_bytes(body))
+    with pytest.raises(ValueError) as error:
+        read_notes(tmp_path / "x.mid")
+    assert message in str(error.value)
+
+
 HOSTILE = """
 import os, resource, sys, time
 from midigen_utils.config import MIDI_CONFIG
