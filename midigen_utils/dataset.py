@@ -22,12 +22,12 @@ class SequenceDataset(torch.utils.data.Dataset):
     Notebook: 02_piano_roll
 
     Args:
-        rolls: `RollSplit`, or a list of `(T, P)` arrays of values in [0, 1].
+        rolls: `RollSplit`, or a list of `(T, P)` arrays or tensors, as in `all_frames`.
         sequence_length: frames of a window, default 64 (4 s).
         stride: frames from one window's start to the next, default 16 (1 s).
 
     Raises:
-        ValueError: a length or stride below 1.
+        ValueError: a length or stride below 1, or what `all_frames` refuses.
 
     Attributes:
         shards: list of `(F, P)` uint8 tensors, 0 for silence: all pieces, end to end.
@@ -170,7 +170,7 @@ class PieceBatches:
     Notebook: A3_scaling
 
     Args:
-        rolls: `RollSplit`, or a list of `(T, P)` arrays of values in [0, 1].
+        rolls: `RollSplit`, or a list of `(T, P)` arrays or tensors, as in `all_frames`.
         sequence_length: frames T of a window, default 64.
         batch_size: rows, default 64; fewer if there are fewer pieces.
         seed: int.
@@ -181,7 +181,7 @@ class PieceBatches:
         windows, predicted: windows of an epoch, and frames that are predicted in them.
 
     Raises:
-        ValueError: no piece of two frames, a size below 1, or a `transpose` that `Batches` would refuse.
+        ValueError: no piece of two frames, a size below 1, what `all_frames` or `Batches` would refuse.
     """
 
     def __init__(
