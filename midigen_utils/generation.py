@@ -1,8 +1,5 @@
 """New music from a trained model: one frame at a time, each drawn from the model's prediction."""
 
-import threading
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
@@ -16,32 +13,7 @@ from .velocity import loudness
 DEFAULT_VELOCITY = 0.6  # of new notes after a silent seed
 
 
-_lock, _limits, _at_work = threading.Lock(), None, 0
-
-
-@contextmanager
-def _one_thread():
-    """Let BLAS and OpenMP use one thread: a frame is too little work to share, threads would wait for each other.
-
-    The limit of BLAS is one for all threads of the process, so the first that generates sets it (the studio is one,
-    other cells may be others), and the last to end lifts it.
-    """
-    global _limits, _at_work
-    with threadpool_limits(1, user_api="openmp"):  # each thread has its own
-        with _lock:
-            if not _at_work:
-                _limits = threadpool_limits(1, user_api="blas")
-            _at_work += 1
-        try:
-            yield
-        finally:
-            with _lock:
-                _at_work -= 1
-                if not _at_work:
-                    _limits.restore_original_limits()
-
-
-@_one_thread()
+@threadpool_limits.wrap(limits=1)  # a frame is too little work to share: threads would wait for each other
 def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=None, random_seed=None, on_frame=None):
     """Continue a piano roll.
 

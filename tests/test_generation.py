@@ -1,10 +1,8 @@
 import inspect
-import threading
 
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from midigen_utils.generation import generate_from_random_seed, generate_music, generate_random_seed
 from midigen_utils.lstm import MusicLSTM
@@ -110,35 +108,6 @@ def test_a_training_model_is_still_training_afterwards(model):
     with pytest.raises(KeyboardInterrupt):
         generate_music(model, generate_random_seed(0), 2, on_frame=interrupted)
     assert model.training
-
-
-def test_generations_that_overlap_in_two_threads_leave_as_many_threads_of_blas_as_there_were(model):
-    """As in the studio beside a cell: the one that began first ends first, the other one goes on meanwhile."""
-    seed, both, first_ended, inside, after = generate_random_seed(0), threading.Barrier(2), threading.Event(), [], []
-
-    def numbers():
-        return [(library["user_api"], library["num_threads"]) for library in threadpool_info()]
-
-    def first():
-        with threadpool_limits(2, user_api="openmp"):  # of which each thread has its own
-            generate_music(model, seed, 1, on_frame=lambda done: both.wait(20))
-            after.append(numbers())
-        first_ended.set()
-
-    def second(done):
-        if done == 1:
-            both.wait(20)
-            first_ended.wait(20)
-            inside.append(numbers())
-
-    with threadpool_limits(2):
-        before, thread = numbers(), threading.Thread(target=first)
-        thread.start()
-        generate_music(model, seed, 2, on_frame=second)
-        thread.join(20)
-        assert numbers() == before
-    assert {count for _, count in inside[0]} == {1}
-    assert {count for api, count in after[0] if api == "openmp"} <= {2}
 
 
 def test_a_model_of_another_keyboard_plays_it():
