@@ -4,7 +4,14 @@ Every name of the public interface can be imported from here; what is not used
 is not loaded, so `import midigen_utils` takes no torch.
 """
 
+import os
+import sys
 from importlib import import_module
+
+# Torch reads this when it is first imported: on a Mac, an operator without a Metal kernel then runs on the CPU instead
+# of stopping the program. Where torch is imported before this package, it has to be set before Python starts.
+if sys.platform == "darwin":
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 _HOME = {
     "config": "MIDI_CONFIG NUM_PITCHES SEQUENCE_LENGTH STRIDE BATCH_SIZE LEARNING_RATE GRAD_CLIP NUM_EPOCHS "

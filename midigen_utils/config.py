@@ -8,11 +8,6 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-# Torch reads this when it is first imported: on a Mac, an operator without a
-# Metal kernel then runs on the CPU instead of stopping the program.
-if sys.platform == "darwin":
-    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-
 MIDI_CONFIG = {
     "min_pitch": 21,  # A0, the lowest key of a piano
     "max_pitch": 108,  # C8, the highest
@@ -94,6 +89,8 @@ def disk_errors_explained(path):
             problem = "the disk is full, or your share of it: free some space and run this again"
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             problem = "this place is read-only for you: change its permissions, or take a folder of your own"
+            if Path(path).is_file():
+                problem += "; or another program has the file open: close it there"
         else:
             raise
         explained = type(error)(f"{path} was not written, what was there is as before; {problem}")
@@ -159,7 +156,7 @@ def pick_device(name=None):
     """The device to compute on: CUDA, else Apple MPS, else the CPU.
 
     Args:
-        name: ``"cuda"``, ``"mps"`` or ``"cpu"`` to insist on one; ``None`` picks.
+        name: ``"cuda"``, ``"mps"`` or ``"cpu"``, or a ``torch.device``, to insist on one; ``None`` picks.
 
     Returns:
         ``torch.device``.
@@ -172,14 +169,14 @@ def pick_device(name=None):
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name is None:
         name = next(device for device, there in available.items() if there)
-    if not available.get(name, False):
+    if not available.get(str(name).split(":")[0], False):  # "cuda:1" is a GPU, too
         here = ", ".join(device for device, there in available.items() if there)
         raise ValueError(f"no device {name!r} on this machine; there is: {here}")
     return torch.device(name)
 
 
 def autocast(device):
-    """Mixed precision where it pays: float16 on MPS, bfloat16 on CUDA (float16 before Ampere).
+    """Mixed precision where it pays: float16 on MPS, bfloat16 on CUDA (float16 before Ampere, as on T4 and V100).
 
     On a CPU it computes in float32: bfloat16 only pays on CPUs with special
     instructions, and is slower on the others.
@@ -193,7 +190,8 @@ def autocast(device):
     import torch
 
     if device.type == "cuda":
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        native = torch.cuda.is_bf16_supported(including_emulation=False)  # before Ampere it is emulated, and slow
+        dtype = torch.bfloat16 if native else torch.float16
         return torch.autocast("cuda", dtype=dtype)
     if device.type == "mps":
         return torch.autocast("mps", dtype=torch.float16)

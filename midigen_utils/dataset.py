@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .config import BATCH_SIZE, MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH, STRIDE
-from .shards import from_shards, on_device, rows, rows_to_end, transposed
+from .shards import from_shards, on_device, rows, transposed
 from .shuffling import draws, order
 
 BLOCK = 1024  # batches whose places are looked up at once
@@ -22,12 +22,12 @@ class SequenceDataset(torch.utils.data.Dataset):
     Notebook: 02_piano_roll
 
     Args:
-        rolls: `RollSplit`, or a list of `(T, P)` arrays of values in [0, 1].
+        rolls: `RollSplit`, or a list of `(T, P)` arrays or tensors, as in `all_frames`.
         sequence_length: frames of a window, default 64 (4 s).
         stride: frames from one window's start to the next, default 16 (1 s).
 
     Raises:
-        ValueError: a length or stride below 1.
+        ValueError: a length or stride below 1, or what `all_frames` refuses.
 
     Attributes:
         shards: list of `(F, P)` uint8 tensors, 0 for silence: all pieces, end to end.
@@ -170,7 +170,7 @@ class PieceBatches:
     Notebook: A3_scaling
 
     Args:
-        rolls: `RollSplit`, or a list of `(T, P)` arrays of values in [0, 1].
+        rolls: `RollSplit`, or a list of `(T, P)` arrays or tensors, as in `all_frames`.
         sequence_length: frames T of a window, default 64.
         batch_size: rows, default 64; fewer if there are fewer pieces.
         seed: int.
@@ -181,7 +181,7 @@ class PieceBatches:
         windows, predicted: windows of an epoch, and frames that are predicted in them.
 
     Raises:
-        ValueError: no piece of two frames, a size below 1, or a `transpose` that `Batches` would refuse.
+        ValueError: no piece of two frames, a size below 1, what `all_frames` or `Batches` would refuse.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class PieceBatches:
             moved = semitones.gather(1, k).to(self.device)
             begins = (inside & (window == 0)).to(self.device)
             for i in range(step.shape[1]):
-                window = from_shards(self.shards, start[:, i], partial(rows_to_end, T=T + 1)).to(self.device)
+                window = from_shards(self.shards, start[:, i], partial(rows, T=T + 1)).to(self.device)
                 valid = torch.arange(T + 1, device=self.device) < left[:, i, None]  # (B, T + 1)
                 window = window * valid[:, :, None]  # (B, T + 1, P)
                 if self.transpose:
@@ -272,35 +272,52 @@ def all_shards(rolls):
 
 def each_piece(rolls):
     """The pieces of `rolls` (as in `all_frames`), one after another: `(T, P)` uint8 tensors of velocity bins."""
-    if hasattr(rolls, "shards"):
-        yield from (torch.from_numpy(rolls.bins(i)) for i in range(len(rolls)))
-    else:
-        frames, starts, lengths = all_frames(rolls)
-        yield from (frames[start : start + length] for start, length in zip(starts, lengths))
+    return (piece_bins(rolls, i) for i in range(len(rolls)))
+
+
+def piece_bins(rolls, i):
+    """Piece `i` of `rolls` (as in `all_frames`): `(T, P)` uint8 tensor of velocity bins, 0 for silence."""
+    return torch.from_numpy(rolls.bins(i) if hasattr(rolls, "shards") else _as_bins(rolls[i]))
 
 
 def all_frames(rolls):
     """Piano rolls end to end.
 
     Args:
-        rolls: `RollSplit`, or a list of `(T, P)` arrays: velocities in [0, 1], or whole numbers, which are bins.
+        rolls: `RollSplit`, or a list of `(T, P)` arrays or tensors: velocities in [0, 1], or whole numbers, which are
+            bins, 0 to 32.
 
     Returns:
         `(frames, starts, lengths)`: uint8 tensor `(F, P)` of velocity bins, 0 for silence (of a `RollSplit` it shares
         the memory), and int64 arrays: the first frame and the number of frames of each piece.
 
     Raises:
-        ValueError: rolls of different widths, or not two-dimensional; a `RollSplit` of several shards.
+        ValueError: values out of range or NaN; rolls of different widths, or not two-dimensional; a `RollSplit` of
+            several shards.
     """
     if hasattr(rolls, "shards"):
         return torch.from_numpy(rolls.frames), rolls.starts, rolls.lengths
-    rolls = [np.asarray(roll) for roll in rolls]
+    rolls = [_as_bins(roll) for roll in rolls]
     for roll in rolls:
-        if roll.ndim != 2 or roll.shape[1] != rolls[0].shape[1]:
+        if roll.shape[1] != rolls[0].shape[1]:
             raise ValueError(f"rolls have the shape (T, P), all with the same P; one has {roll.shape}")
     lengths = np.array([len(roll) for roll in rolls], dtype=np.int64)
     frames = np.concatenate(rolls) if rolls else np.zeros((0, NUM_PITCHES), np.uint8)
-    if frames.dtype.kind == "f":
-        bins = MIDI_CONFIG["velocity_bins"]
-        frames = np.where(frames > 0, np.clip(np.rint(frames * bins), 1, bins), 0)
-    return torch.from_numpy(frames.astype(np.uint8)), np.cumsum(lengths) - lengths, lengths
+    return torch.from_numpy(frames), np.cumsum(lengths) - lengths, lengths
+
+
+def _as_bins(roll):
+    """A roll of a list as `(T, P)` uint8 velocity bins, frame after frame in memory."""
+    roll, bins = np.asarray(roll), MIDI_CONFIG["velocity_bins"]
+    if roll.ndim != 2:
+        raise ValueError(f"rolls have the shape (T, P), all with the same P; one has {roll.shape}")
+    velocities = roll.dtype.kind == "f"
+    if not ((roll >= 0) & (roll <= (1 if velocities else bins))).all():  # NaN is neither
+        problem = "NaN" if velocities and np.isnan(roll).any() else f"values from {roll.min()} to {roll.max()}"
+        raise ValueError(
+            f"a roll holds velocities in [0, 1], or whole numbers from 0 to {bins}, which are bins; this one has "
+            f"{problem} (MIDI velocities: divide them by 127)"
+        )
+    if velocities:
+        roll = np.where(roll > 0, np.clip(np.rint(roll * bins), 1, bins), 0)
+    return roll.astype(np.uint8, order="C")

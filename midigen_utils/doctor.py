@@ -27,7 +27,7 @@ def report():
         f"Python       {platform.python_version()} on {platform.system()} {platform.machine()}",
         *(f"{package:<12} {_version(package)}" for package in PACKAGES),
         f"device       {device.type}, computes in {precision}, {torch.get_num_threads()} CPU threads",
-        "batches      cut on the device from one tensor: no worker processes, no pinned memory",
+        "batches      cut on a GPU if the rolls are 2 GiB or less, else in memory: no worker processes",
         f"sound        {fluidsynth_missing() or 'FluidSynth'}",
         f"Bach         {_corpus(BACH_FOLDER, 'built from music21 when first needed')}",
         f"MAESTRO      {_corpus(MAESTRO_FOLDER, 'not here: python -m midigen_utils data')}",

@@ -1,4 +1,4 @@
-"""What can stop a training, and what is said then: Ctrl-C, a second training, too little memory, NaN."""
+"""What can stop a training, and what is said then: wrong input, Ctrl-C, a second one, too little memory, NaN."""
 
 import errno
 import os
@@ -15,6 +15,52 @@ except ImportError:  # Windows
     import msvcrt
 
 TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+
+
+def check_run(model, rolls, epochs, accumulate, save_every):
+    """Refuse arguments of `fit` with which a training can only fail later.
+
+    Raises:
+        ValueError: says which, and what to give.
+    """
+    if not hasattr(rolls, "keys") or not {"train", "validation"} <= set(rolls.keys()):
+        raise ValueError(
+            'rolls is a dict with "train" and "validation", such as load_piano_rolls returns together with the corpus: '
+            "`rolls, corpus = load_piano_rolls(…)`"
+        )
+    for split in ("train", "validation"):
+        if len(rolls[split]) == 0:
+            raise ValueError(f"the {split} split has no piece; training needs one in train and one in validation")
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}; use 1 or more")
+    if accumulate < 1:
+        raise ValueError(f"accumulate is {accumulate}; use 1 part or more")
+    if not save_every >= 0:
+        raise ValueError(f"save_every is {save_every}; use minutes, 0 or more (inf saves after epochs only)")
+    if not isinstance(getattr(model, "config", None), dict):
+        raise ValueError(
+            f"this {type(model).__name__} has no `config`, the dict of its arguments that a checkpoint keeps: "
+            "set it in __init__, `self.config = {…}`"
+        )
+
+
+def check_rolls(model, shards, validation, lengths):
+    """Refuse rolls that do not fit a model, or each other, before anything is written.
+
+    Args:
+        model: with a dict `config`; if that names no `num_pitches`, any width will do.
+        shards, validation: of `all_shards`, of train and of validation.
+        lengths: of the pieces of validation.
+
+    Raises:
+        ValueError: other widths, or no frame of validation that could be predicted.
+    """
+    keys, others = shards[0].shape[1], validation[0].shape[1]
+    wanted = model.config.get("num_pitches", keys)
+    if not keys == others == wanted:
+        raise ValueError(f"the rolls of train have {keys} keys, those of validation {others}, the model has {wanted}")
+    if max(lengths) < 2:
+        raise ValueError("no piece of validation has two frames, so there is nothing to score; use longer pieces")
 
 
 @contextmanager
@@ -125,7 +171,7 @@ def memory_explained(device, epoch, step, batch_size, accumulate):
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not isinstance(error, MemoryError) and not any(
-            words in str(error) for words in ("out of memory", "allocate memory")
+            words in str(error) for words in ("out of memory", "allocate memory", "not enough memory")
         ):
             raise
         tries = [f"accumulate={2 * accumulate} (--accumulate {2 * accumulate}), which gives the same weights"]

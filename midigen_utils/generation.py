@@ -6,6 +6,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .config import NUM_PITCHES, SEQUENCE_LENGTH
+from .metrics import in_eval
 from .stepping import linear, stepper
 from .velocity import loudness
 
@@ -27,7 +28,8 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
 
     Args:
         model: `MusicMamba` or `MusicLSTM`; it computes where its weights are.
-        seed_sequence: `(S, 88)` floats in [0, 1], S frames to continue, or `(B, S, 88)` for B pieces at once.
+        seed_sequence: `(S, 88)` floats in [0, 1], S frames to continue, or `(B, S, 88)` for B pieces at once. A model
+            with another `num_pitches` in its `config` takes and gives so many keys.
         num_frames: frames to add, 0 or more; 16 are a second.
         temperature: above 0; below 1 likelier notes, at 1 as the model was trained, above 1 unlikelier ones.
         head: `"keys"` or `"chords"`; default what the model was trained for.
@@ -44,8 +46,9 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
     """
     roll = np.array(seed_sequence, dtype=np.float32)
     seed = roll[None] if roll.ndim == 2 else roll  # (B, S, P)
-    if seed.ndim != 3 or seed.shape[1] == 0 or seed.shape[2] != NUM_PITCHES:
-        raise ValueError(f"a seed has the shape (frames, {NUM_PITCHES}), one frame or more; this one has {roll.shape}")
+    keys = getattr(model, "config", {}).get("num_pitches", NUM_PITCHES)
+    if seed.ndim != 3 or seed.shape[1] == 0 or seed.shape[2] != keys:
+        raise ValueError(f"a seed has the shape (frames, {keys}), one frame or more; this one has {roll.shape}")
     if not ((seed >= 0) & (seed <= 1)).all():
         raise ValueError("a seed holds velocities in [0, 1]; this one has values outside (or NaN)")
     if not temperature > 0:
@@ -59,32 +62,30 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
     generator = None if random_seed is None else torch.Generator().manual_seed(random_seed)
     device = next(model.parameters()).device
     read = getattr(model, "features", model)  # a model without features gives logits
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        features, hidden = read(torch.from_numpy(seed > 0).float().to(device))
-        features = features[:, -1].float().cpu().numpy()  # (B, feature_size)
-        step, output = stepper(model, hidden), (lambda logits: logits) if read is model else linear(model.output)
-    if not np.isfinite(output(features)).all():
-        raise ValueError("the model predicts NaN: its training diverged; train it again or load another")
-    frames = np.empty((num_frames, len(seed), NUM_PITCHES), dtype=np.float32)
-    if head == "keys":
-        # u < sigmoid(logit / temperature) says the same as logit > temperature * logit(u): ready for all frames.
-        limits = torch.rand(frames.shape, generator=generator).logit_().mul_(temperature).numpy()
-    strike = _velocities(model, seed, temperature, generator)
-    last = (seed[:, -1] > 0).astype(np.float32)  # (B, P)
-    for t in tqdm(range(num_frames), "generating", unit="frame", disable=num_frames < 2000, leave=False):
-        features = step(last) if t else features
-        known = torch.from_numpy(features).to(device)
+    with in_eval(model):
+        with torch.inference_mode():
+            features, hidden = read(torch.from_numpy(seed > 0).float().to(device))
+            features = features[:, -1].float().cpu().numpy()  # (B, feature_size)
+            step, output = stepper(model, hidden), (lambda logits: logits) if read is model else linear(model.output)
+        if not np.isfinite(output(features)).all():
+            raise ValueError("the model predicts NaN: its training diverged; train it again or load another")
+        frames = np.empty((num_frames, len(seed), keys), dtype=np.float32)
         if head == "keys":
-            last = (output(features) > limits[t]).astype(np.float32)
-        else:
-            last = model.chords.choose(known, torch.from_numpy(last).to(device), temperature, generator).numpy()
-        frames[t] = strike(known, last)
-        if on_frame is not None and on_frame(t + 1):
-            frames = frames[: t + 1]
-            break
-    model.train(was_training)
+            # u < sigmoid(logit / temperature) says the same as logit > temperature * logit(u): ready for all frames.
+            limits = torch.rand(frames.shape, generator=generator).logit_().mul_(temperature).numpy()
+        strike = _velocities(model, seed, temperature, generator)
+        last = (seed[:, -1] > 0).astype(np.float32)  # (B, P)
+        for t in tqdm(range(num_frames), "generating", unit="frame", disable=num_frames < 2000, leave=False):
+            features = step(last) if t else features
+            known = torch.from_numpy(features).to(device)
+            if head == "keys":
+                last = (output(features) > limits[t]).astype(np.float32)
+            else:
+                last = model.chords.choose(known, torch.from_numpy(last).to(device), temperature, generator).numpy()
+            frames[t] = strike(known, last)
+            if on_frame is not None and on_frame(t + 1):
+                frames = frames[: t + 1]
+                break
     music = np.concatenate([seed, frames.transpose(1, 0, 2)], axis=1)
     return music[0] if roll.ndim == 2 else music
 

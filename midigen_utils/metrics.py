@@ -1,5 +1,6 @@
 """How good are predictions of the next frame? Likelihood, frame scores, baselines."""
 
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,17 @@ def frame_nll(logits, target):
         `(...)`, 0 or above.
     """
     return binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(-1)
+
+
+@contextmanager
+def in_eval(model):
+    """A model without dropout; after the block, even if it failed or was interrupted, it trains on if it did before."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 class Prediction(NamedTuple):
@@ -138,10 +150,7 @@ def carry(hidden, begins):
 
 
 class FrameScores:
-    """Sums up predictions and tells how good they were. Padding never counts.
-
-    Notebook: 03_lstm_baseline
-    """
+    """Sums up predictions and tells how good they were. Padding never counts."""
 
     def __init__(self):
         self.nll = torch.zeros(3, dtype=torch.float64)  # all frames, frames that change, frames with an onset
@@ -218,8 +227,6 @@ class FrameScores:
 
 class FrameTable(nn.Module):
     """A baseline with the interface of a model: the logit of each key given that key one frame ago.
-
-    Notebook: 03_lstm_baseline
 
     Args:
         probability: `(2, P)`: of a key to be down when it was up (row 0) and when it was down (row 1).

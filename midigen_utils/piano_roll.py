@@ -220,7 +220,7 @@ def piano_roll_to_midi(piano_roll, config, output_path, velocity_threshold=0.3):
     parted = (pitch[1:] == pitch[:-1]) & (np.rint((start[1:] - end[:-1]) * fs) == 1)
     notes.end[order[:-1][parted]] += 0.5 / fs
     # So many ticks that a row lasts a whole number of them: no onset is rounded.
-    return write_midi(notes, output_path, duration=len(piano_roll) / fs, ticks_per_beat=fs * -(-240 // fs))
+    return write_midi(notes, output_path, duration=len(piano_roll) / fs, ticks_per_beat=int(fs * -(-240 // fs)))
 
 
 def velocity_to_bin(velocity, config):

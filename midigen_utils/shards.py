@@ -30,17 +30,10 @@ def from_shards(shards, starts, take):
 
 
 def rows(frames, starts, T):
-    """`(B, T, P)`: T frames from each start, all of them there."""
-    P = frames.shape[1]
-    # Row s of this view is frames[s : s + T] flattened: the rows overlap, nothing is copied.
-    rows = frames.as_strided((len(frames) - T + 1, T * P), (P, 1))
-    return rows.index_select(0, starts).view(-1, T, P)
-
-
-def rows_to_end(frames, starts, T):
     """`(B, T, P)`: T frames from each start; after the last one it goes on for ever."""
-    at = starts[:, None] + torch.arange(T, device=starts.device)
-    return frames[at.clamp(max=len(frames) - 1)]
+    at = (starts[:, None] + torch.arange(T, device=starts.device)).flatten()
+    # Frame by frame: of a view whose rows overlap, MPS would first make a copy, T times as large as all frames.
+    return frames.index_select(0, at.clamp_(max=len(frames) - 1)).view(len(starts), T, -1)
 
 
 def on_device(shards, device):

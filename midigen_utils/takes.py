@@ -133,7 +133,7 @@ def write_music(roll, midi_config, stem, title, seed_frames=0):
     plot_piano_roll(roll, midi_config, ax, seed_frames, title)
     with written_whole(f"{stem}.png") as temporary:
         temporary.write_bytes(figure_png(fig, dpi=120))
-    shown = roll[: LONGEST * midi_config["fs"]]
+    shown = roll[: int(LONGEST * midi_config["fs"])]
     if len(shown) < len(roll):
         print(f"  (the page has the first {LONGEST} s; the other files have all of it)")
     player(shown, midi_config, seed_frames, title).save(f"{stem}.html")

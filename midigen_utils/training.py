@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 from . import config, faults, parallel
 from .checkpoints import BEST, LAST, PREVIOUS, keep_earlier_run, load_last, restore_run, run_state, save_checkpoint
 from .config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
-from .dataset import Batches, PieceBatches, SequenceDataset
+from .dataset import Batches, PieceBatches, SequenceDataset, all_shards, piece_bins
 from .heads import use_head
-from .metrics import FrameScores, TrainingLoss, predict
+from .metrics import FrameScores, TrainingLoss, in_eval, predict
 from .scan import leave_out_of_compiling
 
 WEIGHT_DECAY = 0.1
@@ -58,8 +58,8 @@ def fit(
     Notebook: 03_lstm_baseline, A3_scaling
 
     Args:
-        model: `MusicMamba` or `MusicLSTM`; it is moved to the device.
-        rolls: dict with `"train"` and `"validation"`: `RollSplit`s or lists of `(T, P)` arrays.
+        model: `MusicMamba`, `MusicLSTM`, or one like them with a dict `config`; it is moved to the device.
+        rolls: dict with `"train"` and `"validation"`: `RollSplit`s or lists of `(T, P)` arrays or tensors.
         epochs: epochs in all, those before a resume included, default 25.
         head: `"keys"`, 88 independent keys, or `"chords"`, whole frames (`ChordHead`); default what the model has.
             A model that has another one is given a new one.
@@ -96,25 +96,22 @@ def fit(
         OSError: nothing can be written into `folder`.
         RuntimeError: the loss is no longer a number, too little memory, or no compiler: says what to try. Or another
             training writes into `folder`.
-        ValueError: no training window or validation frame, a setting out of range, or a checkpoint of another model
-            or run.
+        ValueError: before anything is written: no training window or validation frame, rolls that are not as wide as
+            the model, values that are no velocities, a setting out of range, no such device, a model without `config`,
+            or a checkpoint of another model or run.
     """
-    for split in ("train", "validation"):
-        if len(rolls[split]) == 0:
-            raise ValueError(f"the {split} split has no piece; training needs one in train and one in validation")
-    if accumulate < 1:
-        raise ValueError(f"accumulate is {accumulate}; use 1 part or more")
-    if not save_every >= 0:
-        raise ValueError(f"save_every is {save_every}; use minutes, 0 or more (inf saves after epochs only)")
+    faults.check_run(model, rolls, epochs, accumulate, save_every)
     use_head(model, head)
     folder = Path(folder) if folder else config.MIDI_DATA
-    device = torch.device(device) if device else config.pick_device()
+    device = config.pick_device(device)
     model.to(device)
     if carry_state:
         batches = PieceBatches(rolls["train"], sequence_length, batch_size, seed, device, transpose)
     else:
         dataset = SequenceDataset(rolls["train"], sequence_length, stride)
         batches = Batches(dataset, batch_size, seed=seed, device=device, transpose=transpose, velocities=True)
+    validation, _, lengths = all_shards(rolls["validation"])
+    faults.check_rolls(model, batches.shards if carry_state else dataset.shards, validation, lengths)
     optimizer = make_optimizer(model, learning_rate)
     loss_function = TrainingLoss(model)
     if compile:
@@ -194,6 +191,8 @@ def fit(
                     progress.close()
                     faults.stop(pressed, f"in epoch {epoch + 1}, step {step}")
             speed = seen / max(time.perf_counter() - started, 1e-9)  # there are clocks that stand still
+            if parallel.processes() > 1:  # torchrun waits 30 s after Ctrl-C, a validation may take longer
+                save(LAST, epoch - 1, step, total, states if carry_state else ())
             val_loss = evaluate(model, rolls["validation"], device, shared=True)["nll"]
             if not math.isfinite(val_loss):
                 raise RuntimeError(faults.not_a_number(epoch, step, learning_rate))
@@ -209,7 +208,10 @@ def fit(
                     f"epoch {epoch + 1:3d}  train {train_loss:.3f}  validation {val_loss:.3f} nats per frame"
                     f"  {seconds:.0f} s, {speed:,.0f} frames/s" + (f", {used / 1e9:.1f} GB" if used else "")
                 )
-                _write_history(folder / "history.csv", history)
+                try:
+                    _write_history(folder / "history.csv", history)
+                except OSError as error:  # Excel has it open, say: the next epoch writes all of it
+                    tqdm.write(f"history.csv not written: {error}")
                 if on_epoch:
                     on_epoch(history)
             epoch, step, total, states = epoch + 1, 0, 0.0, [None] * accumulate
@@ -285,7 +287,7 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
 
     Args:
         model: anything with `forward(x, hidden=None) -> (logits, hidden)`.
-        rolls: `RollSplit` or a list of `(T, P)` arrays.
+        rolls: `RollSplit` or a list of `(T, P)` arrays or tensors.
         device: `torch.device`, default the CPU; the model is moved there.
         threshold: see `FrameScores.result`.
         batch_size: pieces side by side, default 32.
@@ -297,27 +299,25 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
         Dict of `FrameScores.result`: `nll` in nats per frame and so on.
 
     Raises:
-        ValueError: no piece of two frames or more.
+        ValueError: no piece of two frames or more, values that are no velocities, no such device.
     """
-    device = torch.device(device or "cpu")
-    was_training, scores = model.training, FrameScores()
-    model.to(device).eval()
+    device, scores = config.pick_device(device or "cpu"), FrameScores()
     lengths = rolls.lengths if hasattr(rolls, "lengths") else [len(roll) for roll in rolls]
     order = [i for i in sorted(range(len(lengths)), key=lambda i: lengths[i]) if lengths[i] > 1]
     if shared:
         order = order[parallel.rank() :: parallel.processes()]
-    for first in range(0, len(order), batch_size):  # of similar lengths, so there is little padding
-        group = [torch.from_numpy(rolls[i] > 0) for i in order[first : first + batch_size]]
-        frames = nn.utils.rnn.pad_sequence(group, batch_first=True)  # (B, T, P) bool
-        ends = torch.tensor([len(piece) for piece in group])[:, None]
-        hidden = None
-        for t in range(0, frames.shape[1] - 1, chunk):
-            window = frames[:, t : t + chunk + 1].to(device).float()
-            x, y = window[:, :-1], window[:, 1:]
-            valid = torch.arange(t + 1, t + 1 + y.shape[1]) < ends
-            logits, nll, _, hidden = predict(model, x, y, hidden)
-            scores.add(logits, x, y, valid.to(device), nll)
-    model.train(was_training)
+    with in_eval(model.to(device)):
+        for first in range(0, len(order), batch_size):  # of similar lengths, so there is little padding
+            group = [piece_bins(rolls, i) > 0 for i in order[first : first + batch_size]]
+            frames = nn.utils.rnn.pad_sequence(group, batch_first=True)  # (B, T, P) bool
+            ends = torch.tensor([len(piece) for piece in group])[:, None]
+            hidden = None
+            for t in range(0, frames.shape[1] - 1, chunk):
+                window = frames[:, t : t + chunk + 1].to(device).float()
+                x, y = window[:, :-1], window[:, 1:]
+                valid = torch.arange(t + 1, t + 1 + y.shape[1]) < ends
+                logits, nll, _, hidden = predict(model, x, y, hidden)
+                scores.add(logits, x, y, valid.to(device), nll)
     if shared:
         scores.share()
     if scores.count[0] == 0:

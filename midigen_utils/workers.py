@@ -21,13 +21,14 @@ def map_in_processes(function, jobs, workers, chunksize=4):
     Args:
         function: of one argument; a function of a module, so that other processes find it.
         jobs: its arguments, any number of them: they are taken when there is work for a process.
-        workers: processes; 1 for this one only.
+        workers: processes; 1 for this one only. On Windows 61 at most work, as many as it can wait for.
         chunksize: jobs sent at once, default 4; more for short jobs.
 
     Yields:
         What `function` returns. So many results wait at most as 64 chunks per process hold.
     """
     jobs, waiting, done = iter(jobs), [], 0
+    workers = min(workers, 61) if sys.platform == "win32" else workers
     if workers > 1:
         pool = None
         try:

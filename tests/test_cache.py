@@ -288,6 +288,20 @@ def test_a_worker_that_dies_loses_no_result():
     assert list(workers.map_in_processes(die_or_square, list(range(100)), 2)) == [n * n for n in range(100)]
 
 
+def test_on_windows_no_more_processes_are_asked_for_than_it_allows(monkeypatch):
+    asked = []
+
+    def pool(count, **options):
+        asked.append(count)
+        raise OSError
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", pool)
+    for system in ("win32", "linux"):
+        monkeypatch.setattr(workers.sys, "platform", system)
+        assert list(workers.map_in_processes(abs, [-1, -2], 96)) == [1, 2]
+    assert asked == [61, 96]
+
+
 def test_many_jobs_come_back_in_order():
     jobs = list(range(2000))  # more than wait at once
     assert list(workers.map_in_processes(die_or_square, jobs[41:], 2, chunksize=1)) == [n * n for n in jobs[41:]]

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from midigen_utils.dataset import Batches, SequenceDataset
+from midigen_utils.dataset import Batches, PieceBatches, SequenceDataset, all_frames, each_piece
+from midigen_utils.shards import rows
 
 
 def numbered(length, first=1):
@@ -151,3 +152,49 @@ def test_pieces_too_short_are_an_error_that_says_so():
         SequenceDataset([numbered(100)], stride=0)
     with pytest.raises(ValueError, match=r"\(T, P\)"):
         SequenceDataset([numbered(100), np.zeros((10, 80))])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_transposed_rolls_and_tensors_give_the_batches_of_plain_arrays(kind, pieces):
+    plain = [numbered(200, first=i) for i in range(pieces)]
+    turned = [kind(roll.T.copy()).T for roll in plain]  # as `get_piano_roll(fs=16)[21:109].T` lies in memory
+    for make in (lambda r: Batches(SequenceDataset(r), 7, transpose=2, velocities=True), lambda r: PieceBatches(r, 16)):
+        for one, two in zip(make(plain).epoch(0), make(turned).epoch(0), strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, two))
+    assert all_frames(turned)[0].is_contiguous()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_rows_are_the_frames_from_each_start_in_whatever_order_they_lie(turned):
+    frames = torch.arange(20 * 88, dtype=torch.int32).view(20, 88)
+    frames = frames.T.contiguous().T if turned else frames
+    window = rows(frames, torch.tensor([12, 0, 17]), 5)
+    expected = [frames[12:17], frames[:5], torch.cat([frames[17:], frames[-1:], frames[-1:]])]
+    assert all(torch.equal(a, b) for a, b in zip(window, expected))
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (np.float32([0, 64, 127]), "values from 0.0 to 127.0.*divide them by 127"),
+        (np.float64([0, 1.01]), "to 1.01"),
+        (np.float32([0, 0.5, np.nan]), "NaN"),
+        (np.int64([0, 64, 127]), "values from 0 to 127"),
+        (np.int32([0, 256]), "to 256"),
+        (np.int64([-1, 1]), "from -1"),
+        (torch.tensor([0.0, 2.0]), "to 2.0"),
+    ],
+)
+def test_values_that_are_no_velocities_are_refused_by_name(values, problem):
+    with pytest.raises(ValueError, match=rf"\[0, 1\].*0 to 32.*{problem}"):
+        SequenceDataset([numbered(100), values[:, None]])
+    with pytest.raises(ValueError, match=problem):
+        list(each_piece([values[:, None]]))
+
+
+def test_whole_numbers_are_bins_and_fractions_their_nearest_one_but_never_silence():
+    bins = np.array([[0, 1, 32]])
+    velocities = np.float32([[0, 0.001, 1]])
+    for roll in (bins, velocities, velocities.astype(np.float64), bins.astype(np.uint8)):
+        assert all_frames([roll])[0].tolist() == [[0, 1, 32]]

@@ -664,6 +664,7 @@ ERRORS = {
     "CUDA": torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     "MPS": RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
     "CPU": RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    "Windows": RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8589934592 bytes."),
 }
 
 

@@ -102,6 +102,23 @@ def test_a_training_model_is_still_training_afterwards(model):
     generate_music(model, generate_random_seed(0), 2)
     assert model.training
 
+    def interrupted(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate_music(model, generate_random_seed(0), 2, on_frame=interrupted)
+    assert model.training
+
+
+def test_a_model_of_another_keyboard_plays_it():
+    torch.manual_seed(0)
+    seed = np.eye(8, 49, dtype=np.float32)
+    for head in ("keys", "chords"):
+        model = MusicLSTM(num_pitches=49, hidden_size=8, head=head, velocity=32)
+        assert generate_music(model, seed, 5).shape == (13, 49)
+    with pytest.raises(ValueError, match=r"\(frames, 49\)"):
+        generate_music(model, generate_random_seed(0), 5)
+
 
 def test_random_seed_is_a_sparse_pattern_of_the_window_length():
     seed = generate_random_seed()

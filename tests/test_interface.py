@@ -84,6 +84,17 @@ def test_importing_what_the_first_notebooks_need_takes_no_torch():
     assert output.stdout.strip() == "[]"
 
 
+def test_on_a_mac_what_metal_lacks_runs_on_the_cpu_for_it_is_said_before_torch_is_imported():
+    code = (
+        "import os, sys\n"
+        "sys.platform = 'darwin'\n"
+        "import midigen_utils\n"
+        "print(os.environ['PYTORCH_ENABLE_MPS_FALLBACK'], 'torch' in sys.modules)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert output.stdout.strip() == "1 False"
+
+
 def test_modules_import_only_modules_above_them():
     order = (
         "config faults exercises parallel midi workers chorale bach corpus download piano_roll cache descriptors "

@@ -110,10 +110,10 @@ def test_roll_to_midi_to_roll_is_exact(tmp_path_factory, bins):
     assert np.array_equal(midi_to_bins(path, MIDI_CONFIG), onset_velocity)
 
 
-@pytest.mark.parametrize("fs", [1, 8, 10, 16, 25, 32, 50, 64, 100, 1000])
+@pytest.mark.parametrize("fs", [1, 8, 10, 16, 16.0, 25, 32, 50, 64, 100, 1000])
 def test_onsets_are_exact_at_every_frame_rate(tmp_path, fs):
     config = {**MIDI_CONFIG, "fs": fs, "max_duration": None}
-    bins = np.zeros((7 * fs + 3, 88), np.uint8)
+    bins = np.zeros((int(7 * fs) + 3, 88), np.uint8)
     bins[::3, 50] = 16
     bins[-1, 50] = 16
     piano_roll_to_midi(bins / 32, config, tmp_path / "r.mid", velocity_threshold=0)

@@ -1,15 +1,21 @@
 import csv
+import errno
 import math
+import os
 import pickle
 import shutil
 import signal
 import time
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from midigen_utils import training
+from midigen_utils import config, parallel, training
 from midigen_utils.checkpoints import export_model, load_checkpoint, load_model, save_checkpoint
 from midigen_utils.lstm import MusicLSTM
 from midigen_utils.mamba import MusicMamba
@@ -193,6 +199,72 @@ def test_ctrl_c_during_the_validation_saves_the_epoch_before_it_stops(toy_rolls,
     assert torch.equal(weights(whole), weights(resumed))
 
 
+@pytest.mark.parametrize("carry_state", [False, True])
+def test_several_processes_save_before_the_validation_and_resume_at_it(toy_rolls, tmp_path, monkeypatch, carry_state):
+    """torchrun kills what has not ended 30 s after Ctrl-C."""
+    options = {"save_every": math.inf, "carry_state": carry_state, "sequence_length": 32}
+    several = SimpleNamespace(**{**vars(parallel), "processes": lambda: 2, "averaging_now": lambda *_: nullcontext()})
+    monkeypatch.setattr(training, "parallel", several)  # two, for all that `fit` knows
+    whole, resumed = (MusicLSTM(hidden_size=8, dropout=0.1) for _ in range(2))
+    start = {name: value.clone() for name, value in whole.state_dict().items()}
+    expected = quick(whole, toy_rolls, tmp_path / "whole", **options)
+
+    def killed(*arguments, **options):
+        raise SystemExit
+
+    resumed.load_state_dict(start)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate", killed)
+        with pytest.raises(SystemExit):
+            quick(resumed, toy_rolls, tmp_path / "parts", **options)
+    state = load_checkpoint(tmp_path / "parts/last_model.pt")
+    assert state["epoch"] == -1 and state["step"] == (5 * 2 if carry_state else math.ceil(4 * 8 / 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_of_this_process", lambda carried, *_: carried)
+        history = quick(resumed, toy_rolls, tmp_path / "parts", resume=True, **options)
+    assert torch.equal(weights(whole), weights(resumed))
+    for name in ("epoch", "train_loss", "val_loss"):
+        assert [row[name] for row in history] == [row[name] for row in expected]
+
+
+def test_a_run_that_stopped_after_the_last_step_of_an_epoch_resumes_with_its_validation(
+    toy_rolls, tmp_path, monkeypatch
+):
+    whole, resumed = (MusicLSTM(hidden_size=8, dropout=0.1) for _ in range(2))
+    resumed.load_state_dict(whole.state_dict())
+    expected = quick(whole, toy_rolls, tmp_path / "whole", save_every=0)
+
+    def killed(*arguments, **options):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate", killed)
+        with pytest.raises(SystemExit):
+            quick(resumed, toy_rolls, tmp_path / "parts", save_every=0)
+    history = quick(resumed, toy_rolls, tmp_path / "parts", save_every=0, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [row["val_loss"] for row in history] == [row["val_loss"] for row in expected]
+    assert [row["train_loss"] for row in history] == [row["train_loss"] for row in expected]
+
+
+def test_a_history_that_another_program_has_open_stops_no_training(toy_rolls, tmp_path, monkeypatch, capsys):
+    real = os.replace
+
+    def locked(source, target):
+        if Path(target).name == "history.csv":
+            raise PermissionError(errno.EACCES, "Access is denied", str(target))
+        return real(source, target)
+
+    (tmp_path / "history.csv").write_text("open in Excel")
+    monkeypatch.setattr(training, "keep_earlier_run", lambda folder: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", locked)
+        assert len(quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path)) == 2
+    assert "history.csv not written: " in (said := capsys.readouterr().out) and "another program has the file" in said
+    assert load_checkpoint(tmp_path / "last_model.pt")["epoch"] == 1
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv", ".pt", ".pt", ".pt"]
+
+
 def test_a_new_run_keeps_the_files_of_the_one_before_and_extras_are_in_the_checkpoint(toy_rolls, tmp_path):
     quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=2, extras={"corpus": "toys"})
     before = (tmp_path / "best_model.pt").read_bytes()
@@ -245,10 +317,77 @@ def test_transposed_training_resumes_exactly(toy_rolls, tmp_path):
     assert torch.equal(weights(whole), weights(resumed))
 
 
-def test_an_empty_split_is_named_before_any_training(toy_rolls, tmp_path):
-    with pytest.raises(ValueError, match="validation split has no piece"):
-        quick(MusicLSTM(hidden_size=8), {**toy_rolls, "validation": []}, tmp_path)
+class Own(torch.nn.Module):
+    """A model of one's own, as `evaluate` takes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(88, 88)
+
+    def forward(self, x, hidden=None):
+        return self.linear(x), None
+
+
+PIECE = np.eye(100, 88, dtype=np.float32)
+WRONG = {  # what is given instead, and what is said
+    "no piece": ({"validation": []}, {}, "validation split has no piece"),
+    "one frame": ({"validation": [PIECE[:1]] * 3}, {}, "no piece of validation has two frames"),
+    "narrow validation": ({"validation": [PIECE[:, :80]]}, {}, "train have 88 keys, those of validation 80"),
+    "narrow": ({"train": [PIECE[:, :49]], "validation": [PIECE[:, :49]]}, {}, "have 49 keys.*the model has 88"),
+    "NaN": ({"validation": [PIECE, PIECE * np.nan]}, {}, "NaN"),
+    "MIDI velocities": ({"validation": [PIECE * 100]}, {}, "to 100.0"),
+    "no epoch": ({}, {"epochs": 0}, "epochs is 0; use 1 or more"),
+    "no such device": ({}, {"device": "cuda"}, "no device 'cuda' on this machine; there is: .*cpu"),
+}
+
+
+@pytest.mark.parametrize("carry_state", [False, True])
+@pytest.mark.parametrize("rolls,options,message", WRONG.values(), ids=list(WRONG))
+def test_what_can_only_fail_is_named_before_any_training(
+    toy_rolls, tmp_path, monkeypatch, rolls, options, message, carry_state
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "best_model.pt").write_text("of the run before")
+    with pytest.raises(ValueError, match=message):
+        quick(MusicLSTM(hidden_size=8), {**toy_rolls, **rolls}, tmp_path, carry_state=carry_state, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["best_model.pt"]
+
+
+def test_the_pair_of_rolls_and_corpus_and_a_model_without_config_are_refused_with_what_to_write(toy_rolls, tmp_path):
+    with pytest.raises(ValueError, match=r"`rolls, corpus = load_piano_rolls\(…\)`"):
+        quick(MusicLSTM(hidden_size=8), (toy_rolls, "the corpus"), tmp_path)
+    with pytest.raises(ValueError, match="this Own has no `config`.*self.config = "):
+        quick(Own(), toy_rolls, tmp_path)
     assert list(tmp_path.iterdir()) == []
+    own = Own()
+    own.config = {"of": "mine"}
+    assert len(quick(own, toy_rolls, tmp_path)) == 2
+
+
+def test_tensors_and_bins_are_validated_like_arrays(toy_rolls):
+    torch.manual_seed(0)
+    model, (piece,) = MusicLSTM(hidden_size=8), toy_rolls["validation"]
+    expected = evaluate(model, [piece, piece[:50]])
+    bins = [(32 * roll).astype(np.uint8) for roll in (piece, piece[:50])]
+    for same in ([torch.from_numpy(piece), torch.from_numpy(piece[:50])], bins, [np.asfortranarray(b) for b in bins]):
+        assert evaluate(model, same) == expected
+    assert evaluate(model, torch.from_numpy(piece)[None]) == evaluate(model, [piece])
+
+
+def test_an_error_in_the_validation_leaves_a_model_in_training(toy_rolls, monkeypatch):
+    model = MusicLSTM(hidden_size=8).train()
+    with pytest.raises(ValueError):
+        evaluate(model, [np.zeros((9, 80))])
+    assert model.training
+
+
+def test_a_gpu_that_emulates_bfloat16_computes_in_float16(monkeypatch):
+    for native, dtype in ((False, torch.float16), (True, torch.bfloat16)):
+        supported = lambda including_emulation=True, native=native: native or including_emulation  # noqa: E731
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # there is no GPU here
+            assert config.autocast(torch.device("cuda")).fast_dtype == dtype
 
 
 def test_on_epoch_sees_the_history_grow(toy_rolls, tmp_path):
