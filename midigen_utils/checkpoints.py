@@ -16,6 +16,7 @@ from .parallel import processes
 
 MODELS = {"MusicMamba": MusicMamba, "MusicLSTM": MusicLSTM}
 WORDS = ("s6", "ssd", *HEADS)  # in the config of a model; all else in it is numbers
+NUMBERS = (bool, int, float, type(None))
 
 KINDS = {  # of the entries of a checkpoint
     "epoch": int,
@@ -175,7 +176,9 @@ def load_model(path=None, device=None):
             options = state.get("model_config", {})
             weights = state["model_state_dict"]
             layers = max(options.get("n_layers", 1), options.get("num_layers", 1))
-            if layers > len(weights) or not all(_is_number(value) or value in WORDS for value in options.values()):
+            if layers > len(weights) or not all(
+                value in WORDS or isinstance(value, NUMBERS) for value in options.values()
+            ):
                 raise ValueError(f"{len(weights)} weights for {options}")
             with torch.device("meta"):  # shapes alone: whatever sizes the file asks for, they take no memory
                 outline = MODELS[candidate](**options)
@@ -312,10 +315,6 @@ def _is_weight(value):
     if not torch.is_tensor(value) or value.layout != torch.strided or value._backward_hooks:
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()  # as large as it says
-
-
-def _is_number(value):
-    return value is None or type(value) in (bool, int, float)
 
 
 def _damaged_part(path):

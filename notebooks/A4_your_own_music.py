@@ -173,7 +173,7 @@ for path, reason in corpus.skipped[:10]:
     print(f"{name(path)}\n    {reason.removeprefix(f'{path}: ')}")
 
 # %% [markdown]
-# Read the reasons, all of them, before anything else. A damaged file can be fetched again. "No piano notes; it has
+# Read the reasons, all of them, before anything else. A damaged file can be fetched again. "No piano notes, only
 # drums" is no damage: there is nothing for a piano in it. A file of violins alone would say "program 40", and you could
 # decide to take it; that decision comes below.
 #
