@@ -66,7 +66,7 @@ roll = midi_to_piano_roll(piece.path, MIDI_CONFIG)  # (T, 88), velocities in [0,
 seed = roll[:SEQUENCE_LENGTH]  # its first four seconds
 
 # %% [markdown]
-# This is where the road leads. A model of the kind that you will build here was trained for about an hour on real
+# This is where the road leads. A model of the kind that you will build here was trained for about two hours on real
 # performances (MAESTRO). It hears the first four seconds of a piece that it does not know, in orange, and goes on by
 # itself. Our own model of today, trained for two minutes, will not get there.
 

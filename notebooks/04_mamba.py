@@ -924,8 +924,8 @@ _ = ax.legend(frameon=False)
 # is the cold start, not memory. The last line of each model says what it costs, once the cold start is over, to have
 # forgotten what was before the block: the mean over pieces, and its standard error. Do not compare the two models'
 # levels here: they were trained on MAESTRO, the one longer and in longer windows than the other, and on other music a
-# level says little. And what lies further back than such a window, a few seconds, neither was ever rewarded for
-# keeping.
+# level says little. In the second half of their training the state was carried along whole pieces, but no gradient
+# went back further than a window of a few seconds: neither was ever told what to keep for longer.
 #
 # A longer experiment, with small models of one size that were trained with their state carried through whole pieces,
 # is in `benchmarks/README.md` (`memory.py`): beyond the cold start, what lies further back than 4 seconds is worth

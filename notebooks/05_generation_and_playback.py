@@ -65,7 +65,7 @@ piece = corpus.split("validation")[PIECE]
 plt.rcParams["figure.dpi"] = 80  # smaller pictures, for a smaller file
 
 # %% [markdown]
-# The course comes with a `MusicMamba` and a `MusicLSTM` that were trained for about an hour each on 399 of MAESTRO's
+# The course comes with a `MusicMamba` and a `MusicLSTM` that were trained for about two hours each on 399 of MAESTRO's
 # performances: on pianists. We give the Mamba the first four seconds of a piece that it has never seen and let it go
 # on.
 
