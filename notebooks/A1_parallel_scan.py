@@ -533,8 +533,8 @@ assert math.isnan(errors["cumsum", 512][0]) and errors["cumsum, clamped", 512][0
 assert max(errors["Blelloch", 512]) < 1e-4
 
 # %% [markdown]
-# - **As written** it is right for 16 frames, and NaN for a longer piece. `exp(-s)` grows as fast as the bucket
-#   forgets, and float32 ends near exp(88.7).
+# - **As written** it is NaN after a few frames. `exp(-s)` grows as fast as the bucket forgets, and float32 ends near
+#   exp(88.7): with these exponents it gets there in less than a second.
 # - **Clamped** it never fails, and that is worse: the numbers look like numbers, and are wrong.
 # - **With logarithms** the levels come out well, with more rounding than a scan. The gradient is NaN in this plain
 #   version: `log(0)`, once per inflow, on one of the two sides. That can be mended with more lines, and each

@@ -84,9 +84,9 @@ chords = generate_music(pretrained, seed, CLIP, head="chords", random_seed=2)
 player(chords, title="MusicMamba, chords", seed_frames=len(seed))
 
 # %% [markdown]
-# What to see: orange is given, blue is the model's. With coins, most blue notes are short specks, some of them far away
-# from all others. With chords, notes last, and there are voices to follow. (The memory of this model was trained for
-# chords, and the coins learned to read it on the side. Below we train both in the same way.)
+# What to see: orange is given, blue is the model's. With coins, most blue notes are short specks, some of them far
+# away from all others. With chords, most notes last, and there are voices to follow. (The memory of this model was
+# trained for chords, and the coins learned to read it on the side. Below we train both in the same way.)
 #
 # ## Two chords on six keys
 #

@@ -63,9 +63,9 @@ torch.manual_seed(0)
 rolls, _ = load_piano_rolls(load_corpus(CORPUS))
 
 # %% [markdown]
-# The result first. The Mamba that comes with the course was trained on windows of 128 frames, and began each with an
-# empty memory. It now reads pieces it has never seen, twice: once with its memory wiped every 64 frames, and once from
-# the first frame to the last.
+# The result first. The Mamba that comes with the course was trained in windows of 128 frames: in a first run it began
+# each with an empty memory, in a second the memory was carried along whole pieces. It now reads pieces it has never
+# seen, twice: once with its memory wiped every 64 frames, and once from the first frame to the last.
 
 # %%
 WINDOW = 64
@@ -101,11 +101,11 @@ print(f"after 2 s:  wiped {cost['wiped'][:, 32:].mean():.2f}, carried {cost['car
 
 # %% [markdown]
 # What to see: at the left, in the first second, the wiped model (orange) pays: we suppose that it lacks for how long
-# the keys have been down, the tempo and the tonality of the piece. Then it has heard enough. What lies between the
-# curves at the right is what music of more than two seconds ago is worth to this model, and the second line of
-# numbers shows no difference that we could measure. Where both curves rise and fall together, it is the music that
-# does. (These are chorales, and the model learned from performances. The README's section on memory asks the same of
-# models that were trained with their memory carried.)
+# the keys have been down, the tempo and the tonality of the piece. Then it has heard most of what it needs. What lies
+# between the curves at the right is what music of more than two seconds ago is worth to this model: little, 0.05 nats
+# a frame by the second line of numbers. Where both curves rise and fall together, it is the music that does. (These
+# are chorales, and the model learned from performances. The README's section on memory asks the same of other models,
+# on performances.)
 
 # %%
 assert cost["wiped"][:, :8].mean() > cost["carried"][:, :8].mean()
@@ -290,8 +290,8 @@ for name, carried in (("trained on windows", False), ("trained along pieces", Tr
 
 # %% [markdown]
 # Read the table in three steps, with the numbers of our full run. Down the left column both models read with their
-# memory wiped: 0.09 nats are the difference of the *trainings* (along pieces it also made 9 % more steps, with 5 %
-# more frames, because no rest of a piece is left out). Along the lower row, 0.05 nats are what the memory gives in
+# memory wiped: 0.10 nats are the difference of the *trainings* (along pieces it also made 9 % more steps, with 5 %
+# more frames, because no rest of a piece is left out). Along the lower row, 0.04 nats are what the memory gives in
 # *reading*, to the model that was trained to use it. Along the upper row it gives nothing: this model was trained on
 # windows, and has no use for a longer memory. (One seed, a minute of training: a hint, no proof. A quick test of the
 # notebook is too short to show anything.)
@@ -599,11 +599,11 @@ _ = ax.set_xticks(sizes, sizes)
 # %% [markdown]
 # What to see: gradients of single windows have little in common; each doubling of the batch makes two batches agree
 # more. Think of a gradient as a signal, which all windows share, and noise, which averages out. A cosine of one half
-# (dotted) marks the batch in which both are equally strong, here near 10 windows. Far below it a batch of twice the
-# size is nearly worth two steps, far above it hardly more than one. Up to 64 our curve still climbs. This is one
-# measurement, of the last block of the pretrained Mamba. That one was trained on performances; if we read chorales, we
-# suppose they agree sooner, because they tell it something in common. (McCandlish et al. call the place of the dotted
-# line, roughly, the *gradient noise scale*, and find that it grows during training.)
+# (dotted) marks the batch in which both are equally strong, here near 4 windows. Far below it a batch of twice the
+# size is nearly worth two steps, far above it hardly more than one. Up to 64 our curve climbs less and less. This is
+# one measurement, of the last block of the pretrained Mamba. That one was trained on performances; if we read
+# chorales, we suppose they agree sooner, because they tell it something in common. (McCandlish et al. call the place
+# of the dotted line, roughly, the *gradient noise scale*, and find that it grows during training.)
 
 # %%
 assert alike[-1] > alike[0]

@@ -579,8 +579,8 @@ for part, (steps, losses) in curves.items():
 # model of that point. Between a half and the whole: if there is a clear step down, more music would help further, so
 # go and look for it. If both reach the same depth, more music of this kind is not what is missing.
 #
-# (In our full run the quarter turned up after some twenty steps, and the whole folder ended lower than the half: more
-# chorales would probably help.)
+# (In our full run the quarter turned up after some thirty steps, and the whole folder ended lower than the half: more
+# chorales may help.)
 #
 # Is the difference larger than chance? The pieces of validation differ, but each is scored by all three models, each
 # at its lowest point; so subtract piece by piece:
@@ -595,7 +595,8 @@ for few, more in (("a quarter", "half"), ("half", "all")):
     print(f"{more} better than {few}, piece by piece:", *(f"{nats:.3f}" for nats in gain), f" mean {gain.mean():.3f}")
 
 # %% [markdown]
-# If all signs agree, believe it, for these pieces and this one run. If they do not, you have measured luck.
+# If all signs agree, believe it, for these pieces and this one run. The fewer agree, the more of it may be luck: in
+# our full run five of six did between the half and the whole.
 #
 # ## Start from a model that knows music, or from nothing?
 #
@@ -673,8 +674,8 @@ with tempfile.TemporaryDirectory() as place:
         print(f"{title}: {len(some & known)} of {len(some)} words are known")
 
 # %% [markdown]
-# If there is none: as far as eight steps can tell, the model recites no more than a real chorale does. But a dozen
-# words are few, and a shorter quotation is not seen.
+# If there is none: as far as eight steps can tell, the model recites no more than a real chorale does. But some
+# dozens of words are few, and a shorter quotation is not seen.
 #
 # ## Keep it
 #

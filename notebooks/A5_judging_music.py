@@ -463,9 +463,9 @@ print(f"between two halves of real music, 95 of 100 such numbers are {chance:.1f
 #   it, and none knows that the melody is gone. *Backwards*, beginnings become ends; voices that begin a row apart need
 #   not end a row apart. Rhythm can notice that, and not that time runs the wrong way. (Such doors depend on the corpus.
 #   With MAESTRO, where keys come and go as they like, most of them are closed: run it, and see which alarms are left.)
-# - The lines at the bottom: nearly every measure tells what the models write from this corpus. The pretrained models
-#   learned from pianists, and if the corpus is Bach, much of this is a difference of *style*. (Their sets are smaller,
-#   and luck is larger there; but few of their numbers are anywhere near it.)
+# - The lines at the bottom: every measure tells what the Mamba writes from this corpus, most of them what the LSTM
+#   writes. The pretrained models learned from pianists, and if the corpus is Bach, much of this is a difference of
+#   *style*. (Their sets are smaller, and luck is a little larger there.)
 #
 # Why is upside down invisible? Polyphony, density and rhythm do not know high from low. Entropy asks how many notes a
 # pitch class has, and not which it is. And the notes of a major scale, turned round, are the notes of another major
@@ -503,9 +503,10 @@ for number, (_, clip) in enumerate(trio, start=1):
 print(*(f"clip {number} was {name}" for number, (name, _) in enumerate(trio, start=1)), sep="; ")
 
 # %% [markdown]
-# If the corpus is Bach, the generated clip has as many notes a second as Bach, but they are shorter, fewer sound
-# together, and the rhythm is unlike Bach's: a pianist among chorales.
-# That is a difference of style and proves no lack of quality. But did the shuffled clip, which you probably knew after
+# If the corpus is Bach, the notes of our generated clip are as long as Bach's, and there are hardly more of them a
+# second. But they begin one after the other, in a rhythm that no real clip has; more of them sound together, and they
+# use more pitch classes, in no single scale: a pianist among chorales. Much of that may be style, and by itself it
+# proves no lack of quality. But did the shuffled clip, which you probably knew after
 # two seconds, raise an alarm in entropy or scale, the two that are about *pitches*? A measure is a modest listener.
 #
 # ## Overlap area
@@ -813,11 +814,11 @@ for maker, other in (("Mamba", "LSTM"), ("LSTM", "Mamba")):
 # %% [markdown]
 # Go *down* the columns *Mamba* and *LSTM*: the judge who wrote the music is less surprised by it than the other. On
 # average that is to be expected: nobody foretells what a model writes better than the model itself. (As a theorem it
-# holds for a judge that has also read the seed. Ours has not.) Now compare these two
-# columns *along* a line, as a ranking would. Each judge puts its own music before the other's, the LSTM by a small
-# margin. (No theorem says so, and with few clips, as in a fast run, its line can turn round.) Whoever chooses the
-# judge has a good part in choosing the winner. So never let a model, or a sibling trained on the same data, sit in
-# judgement on itself; and a third model may be nearer to one side, too.
+# holds for a judge that has also read the seed. Ours has not.) Now compare these two columns *along* a line, as a
+# ranking would. Each judge puts its own music before the other's, the Mamba by a small margin. (No theorem says so;
+# with other clips, or with few, as in a fast run, its line can turn round.) Whoever chooses the judge has a good part
+# in choosing the winner. So never let a model, or a sibling trained on the same data, sit in judgement on itself; and
+# a third model may be nearer to one side, too.
 #
 # Then look at *cold coins*. They stand still, and both judges love them: nothing is less surprising than nothing. A low
 # NLL of *made* music is no merit. What should it be? About as surprising as the judge expects to be surprised: its own
