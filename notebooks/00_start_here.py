@@ -22,7 +22,7 @@ seed = midi_to_piano_roll(piece.path, MIDI_CONFIG)[: 4 * 16]  # 4 seconds, 16 ro
 
 def listen(model, name):
     """Twelve seconds of music: four of the piece, eight of the model."""
-    music = generate_music(model, seed, 8 * 16, random_seed=1)  # of six takes the one we liked best
+    music = generate_music(model, seed, 8 * 16, random_seed=14)  # chosen from twenty-two takes
     return player(music, seed_frames=len(seed), title=name, composer=f"goes on from {piece.title}")
 
 

@@ -844,11 +844,11 @@ for name in models:
 
 # %% [markdown]
 # How to read it. *Down the nats*: lower is better, and "onset", the frames in which a key goes down, is where the
-# music is. Whichever model leads after so few steps, it is a lead of beginners; one run, one seed. The README has a
-# longer comparison, on 399 of MAESTRO's performances. *Parameters*: Mamba has less than a third of the LSTM's.
-# *Training*: the LSTM does more arithmetic, in a few large matrix products that a CPU is very good at; Mamba does
-# less, in many small operations. The column says how that comes out on your machine. *Generation* has to be faster
-# than 16 frames a second to keep up with the music; how many times faster are they?
+# music is. The columns need not name the same leader. Whichever leads after so few steps, it is a lead of beginners;
+# one run, one seed. The README has a longer comparison, on 399 of MAESTRO's performances. *Parameters*: Mamba has
+# less than a third of the LSTM's. *Training*: the LSTM does more arithmetic, in a few large matrix products that a
+# CPU is very good at; Mamba does less, in many small operations. The column says how that comes out on your machine.
+# *Generation* has to be faster than 16 frames a second to keep up with the music; how many times faster are they?
 #
 # Two different questions hide in "which is better": what a *step* teaches, and what a *second* teaches. The two
 # halves of the figure answer them. Listen to both:
@@ -923,15 +923,16 @@ _ = ax.legend(frameon=False)
 # lies further back makes no difference. The lines "all frames" in the table fall more steeply: what they fall *more*
 # is the cold start, not memory. The last line of each model says what it costs, once the cold start is over, to have
 # forgotten what was before the block: the mean over pieces, and its standard error. Do not compare the two models'
-# levels here: they were trained on MAESTRO, the one longer and in longer windows than the other, and on other music a
-# level says little. In the second half of their training the state was carried along whole pieces, but no gradient
-# went back further than a window of a few seconds: neither was ever told what to keep for longer.
+# levels here: they were trained on MAESTRO, the one for more epochs and in longer windows than the other, and on
+# other music a level says little. In the second half of their training the state was carried along whole pieces, but
+# no gradient went back further than a window of a few seconds: neither was ever told what to keep for longer.
 #
 # A longer experiment, with small models of one size that were trained with their state carried through whole pieces,
 # is in `benchmarks/README.md` (`memory.py`): beyond the cold start, what lies further back than 4 seconds is worth
-# 0.08 nats a frame to this notebook's Mamba, 0.06 to Mamba-2, and next to nothing to the LSTM; two thirds of it come
-# from the first 16 seconds. The memory is there; how much of it music needs, and how to teach a model to use it, is
-# open.
+# 0.08 nats a frame to a small Mamba of this notebook's kind, 0.06 to a small Mamba-2, and next to nothing to a small
+# LSTM; two thirds of it come from the first 16 seconds. (The pretrained LSTM above gains more. It is forty times as
+# large, was trained for longer, and reads other music here.) The memory is there; how much of it music needs, and how
+# to teach a model to use it, is open.
 #
 # ## What Δ does over a phrase
 #
@@ -1016,10 +1017,10 @@ ax.set(xlabel="half-life at the mean step size (s)", ylabel="buckets")
 _ = ax.legend(frameon=False)
 
 # %% [markdown]
-# What to see: the buckets of one model cover time scales from less than a frame (1/16 s) to many seconds: those
-# on the left pass on what happens now, those on the right hold on to it. But most of that spread is there before any
-# training, in grey: A and Δ *begin* spread out, as in "many buckets" above. Which block has moved away from the grey,
-# and to which side? That is what training did.
+# What to see: the buckets of one model cover time scales from less than a frame (1/16 s) to minutes: those
+# on the left pass on what happens now, those on the right hold on to it. But much of that spread is there before any
+# training, in grey: A and Δ *begin* spread out, as in "many buckets" above. Which blocks have moved away from the grey,
+# and to which side, or to both? That is what training did.
 #
 # ## What is left out
 #
@@ -1096,9 +1097,9 @@ _ = ax.legend(frameon=False)
 #
 # <details><summary>Answer</summary>
 #
-# After each reset a model is lost for some frames, and with more resets there are more such frames. So a good part of
+# After each reset a model is lost for some frames, and with more resets there are more such frames. So a part of
 # the fall is this cold start, not memory. Compare the same frames each time, those with some past behind them however
-# often one resets, and look where that line becomes level.
+# often one resets, and see how much that line still falls at its right end.
 #
 # </details>
 

@@ -295,13 +295,13 @@ for temperature in (0.5, 1.0, 1.5):
     print(f"temperature {temperature}:", *(f"{share:6.2f}" for share in weight / weight.sum()))
 
 # %% tags=["nbval-ignore-output"]
-player(generate_music(mamba, seed, CLIP, 0.5, random_seed=1), title="Chords, 0.5", seed_frames=len(seed))
+player(generate_music(mamba, seed, CLIP, 0.5, random_seed=2), title="Chords, 0.5", seed_frames=len(seed))
 
 # %% tags=["nbval-ignore-output"]
-player(generate_music(mamba, seed, CLIP, 0.8, random_seed=1), title="Chords, 0.8", seed_frames=len(seed))
+player(generate_music(mamba, seed, CLIP, 0.8, random_seed=2), title="Chords, 0.8", seed_frames=len(seed))
 
 # %% tags=["nbval-ignore-output"]
-player(generate_music(mamba, seed, CLIP, 1.2, random_seed=1), title="Chords, 1.2", seed_frames=len(seed))
+player(generate_music(mamba, seed, CLIP, 1.2, random_seed=2), title="Chords, 1.2", seed_frames=len(seed))
 
 # %% [markdown]
 # One clip each is an anecdote. Three numbers, a row of temperatures, both heads, and several seeds. The third number
@@ -360,9 +360,9 @@ assert speed["chords"][0] > 2 * speed["keys"][0]  # cold chords do not
 #
 # ## Seeds
 #
-# A model that has heard nothing has nothing to go on from. The seed sets the scene: who, which key, how fast, how
-# loud. Five of them: an opening, the same opening three semitones higher, at another tempo, a random pattern, and
-# silence. (From the opening itself you have heard it: "A chord as one decision".)
+# A model that has heard nothing has nothing to go on from. The seed sets the scene: who, which tonality, how loud.
+# And how fast? We shall see. Five of them: an opening, the same opening three semitones higher, at another tempo, a
+# random pattern, and silence. (From the opening itself you have heard it: "A chord as one decision".)
 
 # %%
 whole = rolls["validation"][PIECE]
@@ -420,7 +420,7 @@ for name, roll in continued.items():
 # %% [markdown]
 # Read it line by line. (7/12, 58 %, is what keys pressed at random would have. In silence no
 # scale fits better than another, and the table names the first, C. Of two scales that fit equally well we take the one
-# whose root is heard more often.) Does the slow seed make slow music?
+# whose root is heard more often.) Does the slow seed make slow music? (In our run it does not.)
 #
 # ### How long does a seed last?
 #
@@ -464,7 +464,8 @@ near, far = (np.nanmean(curves[name][0][:, 0]) for name in ("as the model goes o
 assert near > far - 0.1, "right after the seed the model is no farther from it than another piece is"
 
 # %% [markdown]
-# What to see: where the blue line meets the grey one, the seed is forgotten, as far as its notes go. Real pieces
+# What to see: where the blue line has come down to the grey one, the seed is forgotten, as far as its notes go. In our
+# run that is not before the end. Real pieces
 # wander as well, but they come home: the orange line says how much of that there is in this corpus. A model can only
 # keep what its state holds, and training puts there what helps with the *next* row.
 #
@@ -758,11 +759,13 @@ assert means["real, other half"] > means["random pattern"] + 0.1, "the measures 
 
 # %% [markdown]
 # What to see: the line "real, other half" is the ceiling. Real music is compared with other real music, and it does
-# not reach 1, because so few clips differ by chance. What reaches this line could not be told from real music *by these
-# measures*, one at a time, with so few clips. (And neighbouring clips often come from one piece, which makes the two
-# halves more alike.) The last line is the floor. Where are the models? Did the lesson in the style of the corpus bring
-# the Mamba nearer to the ceiling? The two pianists' models had different trainings, so their lines do not say which
-# kind of network is better.
+# not reach 1, because so few clips differ by chance. What reaches this line could not be told from real music *by
+# these measures*, one at a time, with so few clips. (And neighbouring clips often come from one piece, which makes
+# the two halves more alike.) The last line is the floor, in the mean: in a single column a pattern may be right by
+# accident. Where are the models? Did the lesson in the style of the corpus bring the Mamba nearer to the ceiling?
+# (The pianists' Mamba plays about as many notes a second as pianists do, and so nearly twice as many as a choir: who
+# knows pianists better need not be nearer to Bach.) The two pianists' models had different trainings, so their lines
+# do not say which kind of network is better.
 #
 # These measures are blind to much. A clip with the right density, in the right scale, can still make no sense; so a
 # low value says that something is wrong, and a high one says little. `benchmarks/music.py` goes deeper: more clips,
@@ -868,7 +871,8 @@ assert np.median(copied["Mamba, taught"]) < 2 * np.median(copied["real"]), "the 
 # - A chord is one decision: 88 separate coins cannot know it, a head that spells chords can.
 # - Temperature divides the logits of coins, and a low one then forbids changes. For chords the package lets it choose
 #   *what* is played, and leaves *when* alone.
-# - A seed gives key, tempo and loudness, and is forgotten as the state forgets.
+# - A seed gives the tonality, and a loudness to begin with; its tempo is hardly kept. It is forgotten as the state
+#   forgets.
 # - With `hidden`, a row costs the same after a minute as after a second.
 # - Rolls of velocities need `velocity_threshold=0`. A player sends notes, not samples.
 # - Fine-tuning teaches a model another style in a short time. Judge music by measures, against real music on both
