@@ -24,10 +24,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from midigen_utils import cache, config  # noqa: E402
-from midigen_utils.cache import load_piano_rolls  # noqa: E402
-from midigen_utils.corpus import SPLITS, load_maestro  # noqa: E402
-from midigen_utils.piano_roll import midi_to_bins  # noqa: E402
+from midigen_utils import config, files  # noqa: E402
+from midigen_utils.data import rolls as cache
+from midigen_utils.data.corpus import SPLITS, load_maestro  # noqa: E402
+from midigen_utils.data.piano_roll import midi_to_bins  # noqa: E402
+from midigen_utils.data.rolls import load_piano_rolls  # noqa: E402
 
 CLIPPED = config.MIDI_CONFIG
 WHOLE = {**CLIPPED, "max_duration": None}
@@ -36,7 +37,7 @@ WHOLE = {**CLIPPED, "max_duration": None}
 def build(corpus, midi_config, workers):
     """Build the cache of a corpus in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        config.MIDI_DATA = Path(folder)
+        files.MIDI_DATA = Path(folder)
         load_piano_rolls(corpus, midi_config, workers=workers)
 
 
@@ -122,7 +123,7 @@ def peak(corpus):
 
     before, cache.draw = psutil.Process().memory_info().rss / 1e6, watched
     with tempfile.TemporaryDirectory() as folder:
-        config.MIDI_DATA = Path(folder)
+        files.MIDI_DATA = Path(folder)
         rolls, corpus = load_piano_rolls(corpus, WHOLE, workers=1)
         cells = sum(rolls[split].frames.size for split in SPLITS)
         hours = sum(len(rolls[split].frames) for split in SPLITS) / WHOLE["fs"] / 3600
@@ -133,7 +134,7 @@ def peak(corpus):
 
 def opening(corpus, rounds):
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        config.MIDI_DATA = Path(folder)
+        files.MIDI_DATA = Path(folder)
         load_piano_rolls(corpus, WHOLE)
         seconds = take_turns({"open": lambda: load_piano_rolls(corpus, WHOLE)}, 4 * rounds, time.perf_counter)["open"]
     print(
@@ -145,7 +146,7 @@ def opening(corpus, rounds):
 def batches(corpus, rounds):
     import torch
 
-    from midigen_utils.dataset import Batches, SequenceDataset
+    from midigen_utils.learn.dataset import Batches, SequenceDataset
 
     torch.set_num_threads(1)
 
@@ -165,7 +166,7 @@ def batches(corpus, rounds):
             return window[:-1], window[1:]
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        config.MIDI_DATA = Path(folder)
+        files.MIDI_DATA = Path(folder)
         rolls = load_piano_rolls(corpus, CLIPPED)[0]["train"]
         dataset = SequenceDataset(rolls)
         loader = torch.utils.data.DataLoader(Windows([rolls[i] for i in range(len(rolls))]), 64, shuffle=True)

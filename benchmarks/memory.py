@@ -24,14 +24,14 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from midigen_utils.cache import load_piano_rolls  # noqa: E402
 from midigen_utils.config import GRAD_CLIP, MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH  # noqa: E402
-from midigen_utils.corpus import load_maestro  # noqa: E402
-from midigen_utils.dataset import all_frames  # noqa: E402
-from midigen_utils.lstm import MusicLSTM  # noqa: E402
-from midigen_utils.mamba import MusicMamba  # noqa: E402
-from midigen_utils.metrics import fit_baselines, frame_nll  # noqa: E402
-from midigen_utils.training import make_optimizer  # noqa: E402
+from midigen_utils.data.corpus import load_maestro  # noqa: E402
+from midigen_utils.data.rolls import load_piano_rolls  # noqa: E402
+from midigen_utils.learn.dataset import all_frames  # noqa: E402
+from midigen_utils.learn.metrics import fit_baselines, frame_nll  # noqa: E402
+from midigen_utils.learn.training import make_optimizer  # noqa: E402
+from midigen_utils.models.lstm import MusicLSTM  # noqa: E402
+from midigen_utils.models.mamba import MusicMamba  # noqa: E402
 
 BLANK, MARKER, SYMBOLS = 0, 1, 8  # of the toys: frame t is symbol x[t], and 2 .. 9 are what must be remembered
 COPIED = 4  # symbols in a sequence of the copying task

@@ -25,9 +25,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from midigen_utils import scan  # noqa: E402
-from midigen_utils.lstm import MusicLSTM  # noqa: E402
-from midigen_utils.mamba import MusicMamba  # noqa: E402
+from midigen_utils.models import scan  # noqa: E402
+from midigen_utils.models.lstm import MusicLSTM  # noqa: E402
+from midigen_utils.models.mamba import MusicMamba  # noqa: E402
 
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "68719476736"}  # glibc keeps the memory it has
 FRAMES = 256  # generated per call
@@ -118,7 +118,7 @@ def generation(name, batch, _):
     model = build(name).eval()
     seed = (torch.rand(batch, 64, 88) < 0.05).float()
     if name.startswith("Music"):
-        from midigen_utils.generation import generate_music
+        from midigen_utils.models.generation import generate_music
 
         roll = seed.numpy() if batch > 1 else seed[0].numpy()
         return lambda: generate_music(model, roll, FRAMES)

@@ -28,11 +28,11 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from midigen_utils.chords import ChordHead  # noqa: E402
 from midigen_utils.config import GRAD_CLIP, NUM_PITCHES  # noqa: E402
-from midigen_utils.lstm import MusicLSTM  # noqa: E402
-from midigen_utils.mamba import MusicMamba  # noqa: E402
-from midigen_utils.training import make_optimizer  # noqa: E402
+from midigen_utils.learn.training import make_optimizer  # noqa: E402
+from midigen_utils.models.chords import ChordHead  # noqa: E402
+from midigen_utils.models.lstm import MusicLSTM  # noqa: E402
+from midigen_utils.models.mamba import MusicMamba  # noqa: E402
 
 SHIFTS = range(-5, 7)  # semitones
 WINDOWS, FRAMES = (16, 32, 64, 128), 640  # frames of a window, a quarter of the time each; frames of a step

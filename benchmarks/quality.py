@@ -22,15 +22,14 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from midigen_utils.cache import load_piano_rolls  # noqa: E402
 from midigen_utils.config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, SEQUENCE_LENGTH, STRIDE  # noqa: E402
-from midigen_utils.corpus import load_corpus  # noqa: E402
-from midigen_utils.dataset import Batches, SequenceDataset  # noqa: E402
-from midigen_utils.lstm import MusicLSTM  # noqa: E402
-from midigen_utils.mamba import MusicMamba  # noqa: E402
-from midigen_utils.metrics import fit_baselines, predict  # noqa: E402
-from midigen_utils.training import evaluate, make_optimizer  # noqa: E402
-from midigen_utils.velocity import velocity_scores  # noqa: E402
+from midigen_utils.data.corpus import load_corpus  # noqa: E402
+from midigen_utils.data.rolls import load_piano_rolls  # noqa: E402
+from midigen_utils.learn.dataset import Batches, SequenceDataset  # noqa: E402
+from midigen_utils.learn.metrics import fit_baselines, predict, velocity_scores  # noqa: E402
+from midigen_utils.learn.training import evaluate, make_optimizer  # noqa: E402
+from midigen_utils.models.lstm import MusicLSTM  # noqa: E402
+from midigen_utils.models.mamba import MusicMamba  # noqa: E402
 
 CORES = {
     "MusicLSTM": MusicLSTM,

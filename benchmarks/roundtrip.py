@@ -26,9 +26,9 @@ import pretty_midi
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from midigen_utils.config import MIDI_CONFIG  # noqa: E402
-from midigen_utils.corpus import load_maestro  # noqa: E402
-from midigen_utils.midi import Notes, read_notes  # noqa: E402
-from midigen_utils.piano_roll import midi_to_piano_roll, piano_roll_to_midi, velocity_to_bin  # noqa: E402
+from midigen_utils.data.corpus import load_maestro  # noqa: E402
+from midigen_utils.data.midi import Notes, read_notes  # noqa: E402
+from midigen_utils.data.piano_roll import midi_to_piano_roll, piano_roll_to_midi, velocity_to_bin  # noqa: E402
 
 SECONDS = MIDI_CONFIG["max_duration"]
 

@@ -24,9 +24,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from midigen_utils import cache, config  # noqa: E402
-from midigen_utils.cache import load_piano_rolls  # noqa: E402
-from midigen_utils.corpus import SPLITS, Piece, load_folder  # noqa: E402
+from midigen_utils import config, files  # noqa: E402
+from midigen_utils.data import rolls as cache
+from midigen_utils.data.corpus import SPLITS, Piece, load_folder  # noqa: E402
+from midigen_utils.data.rolls import load_piano_rolls  # noqa: E402
 
 NOTES_A_SECOND = 9.1
 MILLION = 1_200_000  # Aria-MIDI
@@ -130,7 +131,7 @@ def million(folder, workers):
 def batches_of(rolls, most=2000):
     import torch
 
-    from midigen_utils.dataset import Batches, SequenceDataset
+    from midigen_utils.learn.dataset import Batches, SequenceDataset
 
     torch.set_num_threads(1)
     before, started = peak(), time.perf_counter()
@@ -235,7 +236,7 @@ def main():
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
-        config.MIDI_DATA, cache.SHARD = Path(options.midi_data), int(options.shard)
+        files.MIDI_DATA, cache.SHARD = Path(options.midi_data), int(options.shard)
         workers = int(options.workers) if options.workers else None
         print(json.dumps(JOBS[options.job](options.folder, workers)))
         return

@@ -16,25 +16,14 @@ if sys.platform == "darwin":
 _HOME = {
     "config": "MIDI_CONFIG NUM_PITCHES SEQUENCE_LENGTH STRIDE BATCH_SIZE LEARNING_RATE GRAD_CLIP NUM_EPOCHS "
     "scaled seed_everything pick_device",
-    "midi": "Notes read_notes read_pedal write_midi",
-    "corpus": "Corpus Piece load_corpus load_maestro load_folder",
-    "download": "download_maestro",
-    "piano_roll": "midi_to_piano_roll piano_roll_to_midi notes_to_roll roll_to_notes",
-    "cache": "load_piano_rolls",
-    "dataset": "SequenceDataset Batches PieceBatches",
-    "chords": "ChordHead",
-    "velocity": "VelocityHead",
-    "lstm": "MusicLSTM",
-    "mamba": "MusicMamba",
-    "checkpoints": "save_checkpoint load_checkpoint load_model",
-    "metrics": "frame_nll predict fit_baselines",
-    "training": "fit evaluate",
-    "generation": "generate_music generate_random_seed generate_from_random_seed",
-    "plotting": "plot_piano_roll plot_history",
-    "playback": "play_piano_roll synthesize write_wav",
-    "browser": "player save_page",
-    "composing": "studio",
-    "listening": "blind_test",
+    "data": "Notes read_notes read_pedal write_midi Corpus Piece load_corpus load_maestro load_folder download_maestro "
+    "midi_to_piano_roll piano_roll_to_midi notes_to_roll roll_to_notes load_piano_rolls",
+    "models": "ChordHead VelocityHead MusicLSTM MusicMamba "
+    "generate_music generate_random_seed generate_from_random_seed",
+    "learn": "SequenceDataset Batches PieceBatches save_checkpoint load_checkpoint load_model "
+    "frame_nll predict fit_baselines fit evaluate",
+    "show": "plot_piano_roll plot_history play_piano_roll synthesize write_wav player save_page",
+    "apps": "studio blind_test",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 __all__ = sorted(_MODULE_OF)

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import config
+from . import config, files
 from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
 
 MODEL_NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
@@ -36,7 +36,7 @@ def main(arguments=None):
 
 def data(options):
     """Get a corpus and build its piano rolls; 1 if a file had to be left out."""
-    from .download import download_maestro
+    from .data.download import download_maestro
 
     if options.corpus == "maestro":
         download_maestro()
@@ -50,13 +50,13 @@ def data(options):
 
 def train(options):
     """Train a model; keep the best epoch in `<output>/best_model.pt`. With `torchrun -m` in several processes."""
-    from . import checkpoints, parallel, training
-    from .metrics import fit_baselines
+    from .learn import checkpoints, parallel, training
+    from .learn.metrics import fit_baselines
 
     device, midi_config = parallel.join(options.device), _midi_config(options)
     with parallel.first_on_each_machine():
         rolls, _ = _load(options, midi_config)
-    folder = options.output or config.MIDI_DATA
+    folder = options.output or files.MIDI_DATA
     config.seed_everything(options.seed)
     if options.start:
         model = checkpoints.load_model(options.start)
@@ -94,10 +94,10 @@ def train(options):
 
 def generate(options):
     """Continue a held-out piece, a MIDI file or a random pattern; write MIDI, WAV, PNG and a page."""
-    from .checkpoints import load_model
-    from .generation import generate_music, generate_random_seed, held_out_piece
-    from .piano_roll import midi_to_piano_roll
-    from .takes import file_name, write_music
+    from .apps.compose import file_name, write_music
+    from .data.piano_roll import midi_to_piano_roll
+    from .learn.checkpoints import load_model
+    from .models.generation import generate_music, generate_random_seed, held_out_piece
 
     if options.seed not in ("corpus", "random") and not Path(options.seed).is_file():
         raise FileNotFoundError(f"--seed {options.seed}: no such file; give corpus, random or the path of a MIDI file")
@@ -121,15 +121,14 @@ def generate(options):
     if len(seed) < frames:
         print(f"the seed is shorter than {options.seed_seconds:g} s: it has {len(seed) / fs:g} s")
     name = file_name(options.name or title, options.temperature, options.random_seed)
-    write_music(roll, midi_config, config.MIDI_DATA / "generated" / name, title, len(seed))
+    write_music(roll, midi_config, files.MIDI_DATA / "generated" / name, title, len(seed))
 
 
 def evaluate(options):
     """Print a checkpoint's scores beside the baselines', on the same frames."""
-    from .checkpoints import load_model
-    from .metrics import fit_baselines
-    from .training import evaluate as score
-    from .velocity import velocity_scores
+    from .learn.checkpoints import load_model
+    from .learn.metrics import fit_baselines, velocity_scores
+    from .learn.training import evaluate as score
 
     checkpoint, midi_config = _read_as_trained(options)
     rolls, _ = _load(options, midi_config)
@@ -157,28 +156,28 @@ def evaluate(options):
 
 def export(options):
     """Write the weights of a checkpoint in half precision, without what only training needs: small enough to share."""
-    from .checkpoints import export_model
+    from .learn.checkpoints import export_model
 
-    size = export_model(options.checkpoint or config.MIDI_DATA / "best_model.pt", options.output)
+    size = export_model(options.checkpoint or files.MIDI_DATA / "best_model.pt", options.output)
     print(f"{options.output}: {size / 1e6:.1f} MB")
 
 
 def demo(options):
     """Music of a trained model first; then the whole road once: corpus, training, generation, sound."""
-    from .checkpoints import load_model
-    from .generation import generate_from_random_seed, generate_music, held_out_piece
-    from .mamba import MusicMamba
-    from .metrics import fit_baselines
-    from .takes import write_music
-    from .training import evaluate as score
-    from .training import fit
+    from .apps.compose import write_music
+    from .learn.checkpoints import load_model
+    from .learn.metrics import fit_baselines
+    from .learn.training import evaluate as score
+    from .learn.training import fit
+    from .models.generation import generate_from_random_seed, generate_music, held_out_piece
+    from .models.mamba import MusicMamba
 
-    pianist = config.MIDI_DATA / "pretrained" / "mamba.pt"
+    pianist = files.MIDI_DATA / "pretrained" / "mamba.pt"
     if pianist.exists():  # not in a package without its repository
         print("First, what longer training gives: a MusicMamba that has read performances of MAESTRO goes on from 4 s")
         print("of chords drawn by lot.")
         roll = generate_from_random_seed(load_model(pianist), 40 * MIDI_CONFIG["fs"], temperature=0.9, random_seed=0)
-        name = config.MIDI_DATA / "generated" / "pretrained"
+        name = files.MIDI_DATA / "generated" / "pretrained"
         write_music(roll, MIDI_CONFIG, name, "The pretrained MusicMamba", SEQUENCE_LENGTH)
         print("Listen to it while a new one learns, from nothing:\n")
     print("1 of 4  The corpus: Bach's chorales, from the scores that come with music21.")
@@ -187,14 +186,14 @@ def demo(options):
     baseline = score(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     print(f"        To beat: {baseline:.2f} nats per frame, by a table of how often each key stays or goes down.")
     config.seed_everything(0)
-    folder = config.MIDI_DATA / "demo"
+    folder = files.MIDI_DATA / "demo"
     fit(MusicMamba(), rolls, epochs=1, batch_size=32, learning_rate=3e-3, folder=folder)
     print("3 of 4  Composing 30 s from the first 4 s of a chorale that it has never seen.")
     seed, title = held_out_piece(rolls, 0)
     model = load_model(folder / "best_model.pt", config.pick_device())
     roll = generate_music(model, seed[:SEQUENCE_LENGTH], 30 * MIDI_CONFIG["fs"], temperature=0.8, random_seed=0)
     print("4 of 4  Writing it as MIDI, sound, picture and page.")
-    write_music(roll, MIDI_CONFIG, config.MIDI_DATA / "generated" / "demo", title, SEQUENCE_LENGTH)
+    write_music(roll, MIDI_CONFIG, files.MIDI_DATA / "generated" / "demo", title, SEQUENCE_LENGTH)
     print("\nNext: `make notebooks` opens them. `make data` downloads MAESTRO (58 MB), real piano performances;")
     print("`make train` trains on them for longer, and then sounds better than these first minutes of learning.")
 
@@ -208,17 +207,17 @@ def doctor(options):
 
 def stats(options):
     """Write `midi_data/maestro_statistics.json` from the MAESTRO at hand."""
-    from .corpus import SPLITS, load_maestro
-    from .descriptors import write_statistics
+    from .data.corpus import SPLITS, load_maestro
+    from .data.descriptors import write_statistics
 
     corpus = load_maestro()
     write_statistics({split: [piece.path for piece in corpus.split(split)] for split in SPLITS})
-    print(config.MIDI_DATA / "maestro_statistics.json")
+    print(files.MIDI_DATA / "maestro_statistics.json")
 
 
 def render(options):
     """Run the scripts of the notebooks and write the notebooks with their outputs."""
-    from .rendering import render_notebooks
+    from tools.rendering import render_notebooks
 
     for name, seconds, size in render_notebooks(options.names):
         print(f"{name}: {seconds:.0f} s, {size / 1e3:.0f} KB", flush=True)
@@ -226,14 +225,14 @@ def render(options):
 
 def html(options):
     """Write the course as static pages that need no network."""
-    from .website import build_site
+    from tools.website import build_site
 
     print(build_site(options.output))
 
 
 def student(options):
     """Write the notebooks for a class, without outputs and solutions: build/student and build/student.zip."""
-    from .website import write_student_notebooks
+    from tools.website import write_student_notebooks
 
     print(write_student_notebooks(Path("build") / "student"))
 
@@ -243,9 +242,9 @@ def _read_as_trained(options, needs_corpus=True):
 
     With other instruments, files change their notes and so their split.
     """
-    from .checkpoints import load_checkpoint
+    from .learn.checkpoints import load_checkpoint
 
-    checkpoint = options.checkpoint or config.MIDI_DATA / "best_model.pt"
+    checkpoint = options.checkpoint or files.MIDI_DATA / "best_model.pt"
     state = load_checkpoint(checkpoint)
     if options.corpus is None:
         options.corpus = state.get("corpus", "bach")
@@ -259,8 +258,8 @@ def _read_as_trained(options, needs_corpus=True):
 
 def _load(options, midi_config):
     """Rolls and corpus; prints each file that was left out, and why."""
-    from .cache import load_piano_rolls
-    from .corpus import load_corpus
+    from .data.corpus import load_corpus
+    from .data.rolls import load_piano_rolls
 
     corpus = load_corpus(options.corpus, options.all_instruments)
     rolls, corpus = load_piano_rolls(corpus, midi_config, limit=options.limit)

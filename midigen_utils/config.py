@@ -1,12 +1,11 @@
-"""The constants of the course, where files live, and which device computes."""
+"""The constants of the course, velocity bins, and which device computes."""
 
-import errno
 import math
 import os
 import random
 import sys
-from contextlib import contextmanager
-from pathlib import Path
+
+import numpy as np
 
 MIDI_CONFIG = {
     "min_pitch": 21,  # A0, the lowest key of a piano
@@ -24,78 +23,6 @@ LEARNING_RATE = 1e-3
 GRAD_CLIP = 1.0
 NUM_EPOCHS = 25
 SAVE_EVERY = 10.0  # minutes between checkpoints in the middle of an epoch
-
-_CHECKOUT = Path(__file__).resolve().parent.parent
-
-#: Everything midigen writes goes below this folder: the clone's ``midi_data``,
-#: or ``./midi_data`` when the package was installed without its repository.
-MIDI_DATA = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "midi_data"
-
-
-def find_data(name):
-    """Folder of a corpus: looked for in ``$MIDIGEN_DATA``, then in ``midi_data/``.
-
-    ``MIDIGEN_DATA`` lets a class share one copy of a corpus; it is only read.
-
-    Args:
-        name: folder name, such as ``"maestro-v3.0.0"``.
-
-    Returns:
-        ``Path`` of the first one that exists, else of where it would be written.
-    """
-    shared = os.environ.get("MIDIGEN_DATA")
-    if shared and (Path(shared) / name).is_dir():
-        return Path(shared) / name
-    return MIDI_DATA / name
-
-
-@contextmanager
-def written_whole(path):
-    """Write a file whole or not at all: beside its place first, then renamed.
-
-    Args:
-        path: where the file goes; its folder is made.
-
-    Yields:
-        `Path` of a temporary file to write. It takes the place of `path` when the block
-        ends well, and is removed when it does not.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with disk_errors_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            if os.path.lexists(temporary):
-                temporary.unlink()
-
-
-@contextmanager
-def disk_errors_explained(path):
-    """Say what to do when the block cannot write: the disk is full, or the folder is read-only.
-
-    Args:
-        path: what the block writes; it is named.
-
-    Raises:
-        OSError: in place of the system's, of the same kind and `errno`.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            problem = "the disk is full, or your share of it: free some space and run this again"
-        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            problem = "this place is read-only for you: change its permissions, or take a folder of your own"
-            if Path(path).is_file():
-                problem += "; or another program has the file open: close it there"
-        else:
-            raise
-        explained = type(error)(f"{path} was not written, what was there is as before; {problem}")
-        explained.errno = error.errno
-        raise explained from error
 
 
 def check_config(config):
@@ -125,6 +52,50 @@ def check_config(config):
     return config
 
 
+def velocity_to_bin(velocity, config):
+    """MIDI velocities 1..127 to bins 1..velocity_bins of (nearly) equal width.
+
+    Args:
+        velocity: int array or int.
+        config: `MIDI_CONFIG`.
+
+    Returns:
+        The same shape, bins 1..velocity_bins.
+    """
+    return 1 + (velocity - 1) * config["velocity_bins"] // 127
+
+
+def bin_to_velocity(bins, config):
+    """The velocity in the middle of each bin: `velocity_to_bin` gives the bin back.
+
+    Args:
+        bins: int array or int, 1..velocity_bins.
+        config: `MIDI_CONFIG`.
+
+    Returns:
+        The same shape, velocities 1..127.
+    """
+    return 1 + (2 * bins - 1) * 127 // (2 * config["velocity_bins"])
+
+
+def value_to_bin(values, velocity_bins=MIDI_CONFIG["velocity_bins"]):
+    """Velocities in [0, 1], the values of a roll, to bins: 0 stays 0, every other value gets a bin above 0.
+
+    Args:
+        values: float array in [0, 1].
+        velocity_bins: the bin of velocity 1.0, default 32.
+
+    Returns:
+        The same shape, int64, 0..velocity_bins.
+    """
+    return np.where(values > 0, np.clip(np.rint(values * velocity_bins), 1, velocity_bins), 0).astype(np.int64)
+
+
+def count_keys(config):
+    """The number of keys P of a roll: `max_pitch - min_pitch + 1`."""
+    return config["max_pitch"] - config["min_pitch"] + 1
+
+
 def scaled(full, fast):
     """``full``, or ``fast`` when ``MIDIGEN_FAST=1``: how the tests shrink a notebook.
 
@@ -144,7 +115,6 @@ def seed_everything(seed):
     Args:
         seed: int, 0 or above.
     """
-    import numpy as np
     import torch
 
     random.seed(seed)

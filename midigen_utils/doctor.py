@@ -5,9 +5,9 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
-from . import config
-from .corpus import BACH_FOLDER, MAESTRO_FOLDER
-from .playback import fluidsynth_missing
+from . import config, files
+from .data.corpus import BACH_FOLDER, MAESTRO_FOLDER
+from .show.sound import fluidsynth_missing
 
 PACKAGES = ("torch", "numpy", "pretty_midi", "symusic", "music21", "matplotlib", "jupyterlab", "ipywidgets", "jupytext")
 
@@ -32,7 +32,7 @@ def report():
         f"Bach         {_corpus(BACH_FOLDER, 'built from music21 when first needed')}",
         f"MAESTRO      {_corpus(MAESTRO_FOLDER, 'not here: python -m midigen_utils data')}",
         f"MIDIGEN_DATA {os.environ.get('MIDIGEN_DATA', 'not set')}",
-        f"writes to    {config.MIDI_DATA}, {_free_space()} free",
+        f"writes to    {files.MIDI_DATA}, {_free_space()} free",
     ]
     return "\n".join(lines)
 
@@ -45,15 +45,15 @@ def _version(package):
 
 
 def _corpus(name, otherwise):
-    folder = config.find_data(name)
+    folder = files.find_data(name)
     if not folder.is_dir():
         return otherwise
-    files = sum(path.suffix in (".mid", ".midi") for path in folder.rglob("*"))
-    return f"{files} files in {folder}"
+    count = sum(path.suffix in (".mid", ".midi") for path in folder.rglob("*"))
+    return f"{count} files in {folder}"
 
 
 def _free_space():
-    folder = config.MIDI_DATA
+    folder = files.MIDI_DATA
     while not folder.exists():
         folder = folder.parent
     return f"{shutil.disk_usage(folder).free / 1e9:.0f} GB"

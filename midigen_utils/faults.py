@@ -6,7 +6,7 @@ import signal
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 
-from . import config
+from . import files
 
 try:
     import fcntl
@@ -117,7 +117,7 @@ def only_training(folder):
     """
     with ExitStack() as stack:
         try:
-            with config.disk_errors_explained(folder / ".training"):
+            with files.disk_errors_explained(folder / ".training"):
                 stack.enter_context(alone(folder / ".training"))
         except BlockingIOError:
             raise RuntimeError(

@@ -13,7 +13,7 @@ import os
 
 from midigen_utils import MIDI_CONFIG, MusicLSTM, MusicMamba, generate_music, load_corpus, load_model
 from midigen_utils import midi_to_piano_roll, player, seed_everything
-from midigen_utils.config import MIDI_DATA
+from midigen_utils.files import MIDI_DATA
 
 CORPUS = os.environ.get("MIDIGEN_CORPUS", "bach")  # or "maestro", after `make data`
 piece = load_corpus(CORPUS).split("test")[2]

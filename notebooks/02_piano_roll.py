@@ -22,14 +22,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pretty_midi
 
-from midigen_utils.browser import player
-from midigen_utils.config import MIDI_CONFIG, MIDI_DATA, SEQUENCE_LENGTH, STRIDE, scaled
-from midigen_utils.corpus import load_corpus
+from midigen_utils.show.player import player
+from midigen_utils.config import MIDI_CONFIG, SEQUENCE_LENGTH, STRIDE, scaled
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.data.corpus import load_corpus
 from midigen_utils.exercises import check
-from midigen_utils.midi import Notes, read_notes, read_pedal, sustained
-from midigen_utils.piano_roll import bin_to_velocity, midi_to_piano_roll, notes_to_roll, piano_roll_to_midi
-from midigen_utils.piano_roll import roll_to_notes, velocity_to_bin
-from midigen_utils.plotting import BLUE, GREY, ORANGE, note_name, plot_piano_roll, plot_two_rolls
+from midigen_utils.data.midi import Notes, read_notes, read_pedal, sustained
+from midigen_utils.data.piano_roll import bin_to_velocity, midi_to_piano_roll, notes_to_roll, piano_roll_to_midi
+from midigen_utils.data.piano_roll import roll_to_notes, velocity_to_bin
+from midigen_utils.show.plotting import BLUE, GREY, ORANGE, note_name, plot_piano_roll, plot_two_rolls
 
 # %% [markdown]
 # ## Settings
@@ -795,7 +796,7 @@ print(f"MAESTRO, 6 keys up:   {100 * number[-6:].sum() / number.sum():.2f} in 10
 # %%
 import torch
 
-from midigen_utils.dataset import SequenceDataset
+from midigen_utils.learn.dataset import SequenceDataset
 
 pair = [midi_to_piano_roll(path, MIDI_CONFIG) for path in paths[:2]]
 dataset = SequenceDataset(pair)

@@ -26,20 +26,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from midigen_utils.browser import player
-from midigen_utils.cache import load_piano_rolls
-from midigen_utils.checkpoints import load_model
-from midigen_utils.config import MIDI_DATA, SEQUENCE_LENGTH, scaled
-from midigen_utils.corpus import load_corpus
-from midigen_utils.dataset import Batches, SequenceDataset
+from midigen_utils.show.player import player
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.learn.checkpoints import load_model
+from midigen_utils.config import SEQUENCE_LENGTH, scaled
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.data.corpus import load_corpus
+from midigen_utils.learn.dataset import Batches, SequenceDataset
 from midigen_utils.exercises import check
-from midigen_utils.generation import generate_music
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import CausalConv, MusicMamba, RMSNorm, S6Block
-from midigen_utils.metrics import fit_baselines, predict
-from midigen_utils.plotting import BLUE, GREEN, GREY, ORANGE, PINK, plot_delta
-from midigen_utils.scan import scan_loop, scan_step, scan_textbook, selective_scan
-from midigen_utils.training import evaluate, fit, make_optimizer
+from midigen_utils.models.generation import generate_music
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import CausalConv, MusicMamba, RMSNorm, S6Block
+from midigen_utils.learn.metrics import fit_baselines, predict
+from midigen_utils.show.plotting import BLUE, GREEN, GREY, ORANGE, PINK, plot_delta
+from midigen_utils.models.scan import scan_loop, scan_step, scan_textbook, selective_scan
+from midigen_utils.learn.training import evaluate, fit, make_optimizer
 
 # %% [markdown]
 # ## Settings

@@ -27,18 +27,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from midigen_utils.browser import player
-from midigen_utils.cache import load_piano_rolls
-from midigen_utils.checkpoints import load_model
-from midigen_utils.chords import CANDIDATES, ChordHead
-from midigen_utils.config import MIDI_DATA, SEQUENCE_LENGTH, scaled
-from midigen_utils.corpus import load_corpus
+from midigen_utils.show.player import player
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.learn.checkpoints import load_model
+from midigen_utils.models.chords import CANDIDATES, ChordHead
+from midigen_utils.config import SEQUENCE_LENGTH, scaled
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.data.corpus import load_corpus
 from midigen_utils.exercises import check
-from midigen_utils.generation import generate_music
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.metrics import fit_baselines, frame_nll
-from midigen_utils.plotting import BLUE, GREY, ORANGE, note_name
-from midigen_utils.training import evaluate, fit
+from midigen_utils.models.generation import generate_music
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.learn.metrics import fit_baselines, frame_nll
+from midigen_utils.show.plotting import BLUE, GREY, ORANGE, note_name
+from midigen_utils.learn.training import evaluate, fit
 
 # %% [markdown]
 # ## Settings

@@ -25,19 +25,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from midigen_utils.browser import player
-from midigen_utils.cache import load_piano_rolls
-from midigen_utils.checkpoints import load_model
-from midigen_utils.config import MIDI_CONFIG, MIDI_DATA, SEQUENCE_LENGTH, scaled
-from midigen_utils.corpus import load_corpus
-from midigen_utils.descriptors import MAJOR_SCALE, describe
+from midigen_utils.show.player import player
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.learn.checkpoints import load_model
+from midigen_utils.config import MIDI_CONFIG, SEQUENCE_LENGTH, scaled
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.data.corpus import load_corpus
+from midigen_utils.data.descriptors import MAJOR_SCALE, describe
 from midigen_utils.exercises import check
-from midigen_utils.generation import generate_music
-from midigen_utils.listening import blind_test, luck
-from midigen_utils.metrics import predict
-from midigen_utils.midi import Notes
-from midigen_utils.piano_roll import notes_to_roll, roll_to_notes
-from midigen_utils.plotting import BLUE, GREEN, GREY, NOTE_NAMES, ORANGE, PINK
+from midigen_utils.models.generation import generate_music
+from midigen_utils.apps.blind_test import blind_test, luck
+from midigen_utils.learn.metrics import predict
+from midigen_utils.data.midi import Notes
+from midigen_utils.data.piano_roll import notes_to_roll, roll_to_notes
+from midigen_utils.show.plotting import BLUE, GREEN, GREY, NOTE_NAMES, ORANGE, PINK
 
 # %% [markdown]
 # ## Settings

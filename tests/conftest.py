@@ -13,7 +13,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from midigen_utils import config  # noqa: E402
+from midigen_utils import files  # noqa: E402
 
 settings.register_profile("same every time", derandomize=True, deadline=None)
 settings.load_profile("same every time")
@@ -28,7 +28,7 @@ def one_thread():
 @pytest.fixture
 def midi_data(tmp_path, monkeypatch):
     """Everything is written into a folder of this test."""
-    monkeypatch.setattr(config, "MIDI_DATA", tmp_path / "midi_data")
+    monkeypatch.setattr(files, "MIDI_DATA", tmp_path / "midi_data")
     return tmp_path / "midi_data"
 
 

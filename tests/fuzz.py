@@ -80,9 +80,12 @@ class Readers:
         from conftest import write_tune
         from test_midi_files import SEEDS
 
-        from midigen_utils import bach, cache, checkpoints, config, corpus, midi, piano_roll, training
-        from midigen_utils.lstm import MusicLSTM
-        from midigen_utils.mamba import MusicMamba
+        from midigen_utils import config, files
+        from midigen_utils.data import bach, corpus, midi, piano_roll
+        from midigen_utils.data import rolls as cache
+        from midigen_utils.learn import checkpoints, training
+        from midigen_utils.models.lstm import MusicLSTM
+        from midigen_utils.models.mamba import MusicMamba
 
         torch.set_num_threads(1)
         warnings.simplefilter("ignore")
@@ -104,7 +107,7 @@ class Readers:
         ]
         self.csv = "\n".join([",".join(corpus.COLUMNS), *rows, ""]).encode()
         (folder / "tunes" / "m.csv").write_bytes(self.csv)
-        config.MIDI_DATA = folder / "midi_data"
+        files.MIDI_DATA = folder / "midi_data"
         rolls, _ = cache.load_piano_rolls(corpus.load_maestro(folder / "tunes"))
         self.lengths = {split: rolls[split].lengths.tolist() for split in corpus.SPLITS}
         self.frames = {split: bytes(rolls[split].frames) for split in corpus.SPLITS}

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import symusic
 
-from midigen_utils import bach, chorale, config, workers
+from midigen_utils import files
+from midigen_utils.data import bach, chorale, workers
 
 REPOSITORY = Path(bach.__file__).parent.parent
 BWV269 = "33e71afca21cf67711a82d54ff9f42e4806d0687656c711090473a59c93fa71b"
@@ -261,7 +262,7 @@ def test_second_call_returns_at_once(few, tmp_path, monkeypatch):
 
 def test_default_folder_is_below_midi_data_or_the_shared_one(few, tmp_path, monkeypatch):
     monkeypatch.delenv("MIDIGEN_DATA", raising=False)
-    monkeypatch.setattr(config, "MIDI_DATA", tmp_path / "midi_data")
+    monkeypatch.setattr(files, "MIDI_DATA", tmp_path / "midi_data")
     folder = bach.build_bach(workers=1, progress=False)
     assert folder == tmp_path / "midi_data" / "bach-chorales"
     folder.rename(tmp_path / "bach-chorales")
@@ -287,7 +288,7 @@ def test_interrupted_build_leaves_nothing(few, tmp_path, monkeypatch):
 SCRIPT = """
 import sys
 sys.path.insert(0, {repository!r})
-from midigen_utils import bach
+from midigen_utils.data import bach
 version, rows = bach.read_list()
 bach.read_list = lambda: (version, rows[:{works}])
 print("once", bach.build_bach({folder!r}, workers=2, progress=False), flush=True)

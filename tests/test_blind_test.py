@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from midigen_utils.listening import blind_test, luck
+from midigen_utils.apps.blind_test import blind_test, luck
 
 
 def clips(count, seed=0, frames=40):

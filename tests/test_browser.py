@@ -10,11 +10,11 @@ import numpy as np
 import pretty_midi
 import pytest
 
-from midigen_utils.browser import player, save_page
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.midi import read_notes
-from midigen_utils.piano_roll import roll_to_notes
-from midigen_utils.playback import PEAK, TAIL, as_notes, numpy_piano
+from midigen_utils.data.midi import read_notes
+from midigen_utils.data.piano_roll import roll_to_notes
+from midigen_utils.show.player import player, save_page
+from midigen_utils.show.sound import PEAK, TAIL, as_notes, numpy_piano
 
 pytestmark = pytest.mark.browser
 

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from conftest import write_tune
 
-from midigen_utils import cache, workers
-from midigen_utils.cache import load_piano_rolls
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.corpus import SPLITS, load_corpus
-from midigen_utils.piano_roll import midi_to_bins
+from midigen_utils.data import rolls as cache
+from midigen_utils.data import workers
+from midigen_utils.data.corpus import SPLITS, load_corpus
+from midigen_utils.data.piano_roll import midi_to_bins
+from midigen_utils.data.rolls import load_piano_rolls
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -181,10 +182,10 @@ def test_what_a_killed_build_left_is_removed_when_it_is_surely_dead(tunes, midi_
 BUILDER = """
 import os, sys
 from pathlib import Path
-from midigen_utils import config
-from midigen_utils.cache import load_piano_rolls
-from midigen_utils.corpus import load_corpus
-config.MIDI_DATA = Path(sys.argv[1])
+from midigen_utils import config, files
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.data.corpus import load_corpus
+files.MIDI_DATA = Path(sys.argv[1])
 corpus = load_corpus(sys.argv[2])
 print("ready", flush=True)
 for line in sys.stdin:
@@ -250,10 +251,10 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from midigen_utils import config
-from midigen_utils.cache import load_piano_rolls
-from midigen_utils.corpus import load_corpus
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.data.corpus import load_corpus
 print("once")
-config.MIDI_DATA = Path(sys.argv[1])
+files.MIDI_DATA = Path(sys.argv[1])
 rolls, corpus = load_piano_rolls(load_corpus(sys.argv[2]), workers=2)
 print(sum(len(split) for split in rolls.values()))
 """
@@ -309,15 +310,16 @@ def test_many_jobs_come_back_in_order():
 
 BOUNDED = """
 import sys
-from midigen_utils import cache, config
-from midigen_utils.corpus import load_maestro
+from midigen_utils.data import rolls as cache
+from midigen_utils import config
+from midigen_utils.data.corpus import load_maestro
 def megabytes():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
 def watched(*args):
     roll = draw(*args)
     seen.append(megabytes())
     return roll
-config.MIDI_DATA = config.Path(sys.argv[1])
+files.MIDI_DATA = config.Path(sys.argv[1])
 corpus, seen, draw, cache.draw = load_maestro(sys.argv[2]), [megabytes()], cache.draw, watched
 rolls, _ = cache.load_piano_rolls(corpus, {**config.MIDI_CONFIG, "max_duration": None}, workers=1)
 print(max(seen) - seen[0], sum(r.frames.size for r in rolls.values()))

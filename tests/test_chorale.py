@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from midigen_utils import chorale
-from midigen_utils.chorale import ScoreNote
+from midigen_utils.data import chorale
+from midigen_utils.data.chorale import ScoreNote
 
 
 def chords(*beats):

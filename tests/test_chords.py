@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from midigen_utils.checkpoints import load_checkpoint, load_model
-from midigen_utils.chords import ChordHead
-from midigen_utils.generation import generate_music, generate_random_seed
-from midigen_utils.heads import use_head
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
-from midigen_utils.metrics import predict
-from midigen_utils.training import evaluate, fit
+from midigen_utils.learn.checkpoints import load_checkpoint, load_model
+from midigen_utils.learn.metrics import predict
+from midigen_utils.learn.training import evaluate, fit
+from midigen_utils.models.chords import ChordHead
+from midigen_utils.models.generation import generate_music, generate_random_seed
+from midigen_utils.models.heads import use_head
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 
 def lively_head(feature_size=5, num_pitches=88, seed=0):

@@ -5,10 +5,12 @@ import pretty_midi
 import pytest
 from conftest import write_tune
 
-from midigen_utils import __main__, checkpoints, corpus
+from midigen_utils import __main__
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.training import make_optimizer
+from midigen_utils.data import corpus
+from midigen_utils.learn import checkpoints
+from midigen_utils.learn.training import make_optimizer
+from midigen_utils.models.lstm import MusicLSTM
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ def test_a_model_or_head_other_than_the_one_to_start_from_is_refused(tunes, tmp_
 
 def test_the_demo_walks_the_whole_road(midi_data, tunes, monkeypatch, capsys):
     """On a folder of tunes and with a small model: the real thing takes minutes."""
-    from midigen_utils import mamba
+    from midigen_utils.models import mamba
 
     small = mamba.MusicMamba
     monkeypatch.setattr(mamba, "MusicMamba", lambda: small(d_model=32, n_layers=1))
@@ -134,10 +136,10 @@ def test_the_demo_walks_the_whole_road(midi_data, tunes, monkeypatch, capsys):
 
 
 def test_the_title_of_a_held_out_seed_is_that_of_its_roll_under_a_limit(tunes, midi_data):
-    from midigen_utils.cache import load_piano_rolls
-    from midigen_utils.corpus import load_folder
-    from midigen_utils.generation import held_out_piece
-    from midigen_utils.piano_roll import midi_to_piano_roll
+    from midigen_utils.data.corpus import load_folder
+    from midigen_utils.data.piano_roll import midi_to_piano_roll
+    from midigen_utils.data.rolls import load_piano_rolls
+    from midigen_utils.models.generation import held_out_piece
 
     for i in range(100, 140):
         write_tune(tunes / f"more {i}.mid", seed=i)
@@ -160,7 +162,7 @@ def test_generate_continues_a_midi_file_of_your_own(tmp_path, midi_data, small_m
     seed = write_tune(tmp_path / "my tune.mid", seconds=6)
     arguments = ["generate", "--seed", str(seed), "--seconds", "2", "--seed-seconds", "3", "--device", "cpu"]
     assert __main__.main(arguments) == 0
-    from midigen_utils.piano_roll import midi_to_piano_roll
+    from midigen_utils.data.piano_roll import midi_to_piano_roll
 
     (made,) = (midi_data / "generated").glob("*.mid")
     ours, theirs = midi_to_piano_roll(made, MIDI_CONFIG)[:48] > 0, midi_to_piano_roll(seed, MIDI_CONFIG)[:48] > 0

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from conftest import write_events, write_tune
 
-from midigen_utils import __main__, corpus
-from midigen_utils.cache import load_piano_rolls
+from midigen_utils import __main__
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.corpus import COLUMNS, SPLITS, load_corpus, load_folder, load_maestro
-from midigen_utils.piano_roll import midi_to_bins
+from midigen_utils.data import corpus
+from midigen_utils.data.corpus import COLUMNS, SPLITS, load_corpus, load_folder, load_maestro
+from midigen_utils.data.piano_roll import midi_to_bins
+from midigen_utils.data.rolls import load_piano_rolls
 
 HEADER = ",".join(COLUMNS)
 

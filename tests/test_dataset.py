@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from midigen_utils.dataset import Batches, PieceBatches, SequenceDataset, all_frames, each_piece
-from midigen_utils.shards import rows
+from midigen_utils.learn.dataset import Batches, PieceBatches, SequenceDataset, all_frames, each_piece
+from midigen_utils.learn.shards import rows
 
 
 def numbered(length, first=1):

@@ -9,11 +9,12 @@ import numpy as np
 import pretty_midi
 import pytest
 
-from midigen_utils import config, descriptors
+from midigen_utils import files
 from midigen_utils.config import MIDI_CONFIG, NUM_PITCHES
-from midigen_utils.descriptors import MEASURES
-from midigen_utils.midi import Notes, read_notes, read_pedal
-from midigen_utils.piano_roll import roll_to_notes
+from midigen_utils.data import descriptors
+from midigen_utils.data.descriptors import MEASURES
+from midigen_utils.data.midi import Notes, read_notes, read_pedal
+from midigen_utils.data.piano_roll import roll_to_notes
 
 FS = MIDI_CONFIG["fs"]
 SHIPPED = Path(descriptors.__file__).parent.parent / "midi_data" / "maestro_statistics.json"
@@ -205,7 +206,7 @@ def test_corpus_statistics_counts_every_note_and_says_what_it_is(tmp_path):
 
 
 def test_statistics_file_is_the_same_for_any_order_and_is_replaced_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "MIDI_DATA", tmp_path / "out")
+    monkeypatch.setattr(files, "MIDI_DATA", tmp_path / "out")
     paths = [write_performance(tmp_path / f"{i}.mid", seconds=4.1 + i) for i in range(4)]
     statistics = descriptors.write_statistics({"train": paths})
     written = tmp_path / "out" / "maestro_statistics.json"

@@ -11,7 +11,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from midigen_utils import config, download
+from midigen_utils import files
+from midigen_utils.data import download
 
 CSV = "canonical_composer,canonical_title,split,year,midi_filename,audio_filename,duration\n" + "".join(
     f"Nobody,Étude {i},train,2004,2004/piece {i}.midi,2004/piece {i}.wav,1.0\n" for i in range(3)
@@ -91,7 +92,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def sandbox(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "MIDI_DATA", tmp_path)
+    monkeypatch.setattr(files, "MIDI_DATA", tmp_path)
     monkeypatch.setattr(download, "WAITS", (0, 0, 0))
     monkeypatch.delenv("MIDIGEN_DATA", raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

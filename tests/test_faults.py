@@ -20,14 +20,16 @@ import pytest
 import torch
 from test_training import killed_in_a_step, quick, stopped, weights
 
-from midigen_utils import cache, checkpoints, faults, training
-from midigen_utils.cache import load_piano_rolls
-from midigen_utils.checkpoints import export_model, load_checkpoint, load_model, restore_run, save_checkpoint
+from midigen_utils import faults
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.corpus import SPLITS, load_corpus
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
-from midigen_utils.training import WEIGHT_DECAY, make_optimizer
+from midigen_utils.data import rolls as cache
+from midigen_utils.data.corpus import SPLITS, load_corpus
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.learn import checkpoints, training
+from midigen_utils.learn.checkpoints import export_model, load_checkpoint, load_model, restore_run, save_checkpoint
+from midigen_utils.learn.training import WEIGHT_DECAY, make_optimizer
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 ROOT = Path(__file__).parent.parent
 FULL = Path("/dev/full")
@@ -473,7 +475,7 @@ from pathlib import Path
 from midigen_utils import config
 from midigen_utils.__main__ import main
 torch.set_num_threads(1)
-config.MIDI_DATA = Path(sys.argv[1])
+files.MIDI_DATA = Path(sys.argv[1])
 sys.exit(main(["train", "--start", sys.argv[3], "--corpus", sys.argv[2], "--device", "cpu", "--batch-size", "2",
     "--output", sys.argv[4], *sys.argv[5:]]))
 """
@@ -503,8 +505,8 @@ def test_ctrl_c_in_a_terminal_saves_and_says_how_to_resume(tunes, midi_data, tmp
 CELL = """
 import torch
 from pathlib import Path
-from midigen_utils.checkpoints import load_model
-from midigen_utils.training import WEIGHT_DECAY, fit
+from midigen_utils.learn.checkpoints import load_model
+from midigen_utils.learn.training import WEIGHT_DECAY, fit
 torch.set_num_threads(1)
 rolls = [(torch.rand(200, 88) < 0.05).float().numpy() for _ in range(3)]
 fit(load_model({start!r}), {{"train": rolls, "validation": rolls}}, 10**6, batch_size=2, device="cpu", folder={run!r})

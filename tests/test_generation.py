@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from midigen_utils.generation import generate_from_random_seed, generate_music, generate_random_seed
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
+from midigen_utils.models.generation import generate_from_random_seed, generate_music, generate_random_seed
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 
 @pytest.fixture(params=["LSTM", "Mamba"], scope="module")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from midigen_utils.dataset import all_frames
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
-from midigen_utils.metrics import frame_nll
+from midigen_utils.learn.dataset import all_frames
+from midigen_utils.learn.metrics import frame_nll
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "memory.py"
 MODELS = {

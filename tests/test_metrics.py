@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from midigen_utils.metrics import FrameScores, FrameTable, fit_baselines, frame_nll
-from midigen_utils.training import evaluate
+from midigen_utils.learn.metrics import FrameScores, FrameTable, fit_baselines, frame_nll
+from midigen_utils.learn.training import evaluate
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_scores_are_those_of_one_piece_at_a_time_by_hand(pieces):
 
 
 def test_neither_batch_nor_chunk_changes_the_scores_and_padding_never_counts(pieces):
-    from midigen_utils.lstm import MusicLSTM
+    from midigen_utils.models.lstm import MusicLSTM
 
     torch.manual_seed(0)
     model = MusicLSTM(hidden_size=16)

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.midi import read_notes, read_pedal
-from midigen_utils.piano_roll import MAX_CELLS, midi_to_bins, midi_to_piano_roll
+from midigen_utils.data.midi import read_notes, read_pedal
+from midigen_utils.data.piano_roll import MAX_CELLS, midi_to_bins, midi_to_piano_roll
 
 WHOLE = {**MIDI_CONFIG, "max_duration": None}
 REPOSITORY = Path(__file__).parent.parent
@@ -204,7 +204,7 @@ def test_a_file_without_a_piano_names_what_would_take_it_if_anything_does(tmp_pa
 HOSTILE = """
 import os, resource, sys, time
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.piano_roll import midi_to_piano_roll
+from midigen_utils.data.piano_roll import midi_to_piano_roll
 resource.setrlimit(resource.RLIMIT_AS, (int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGESIZE") + 400 * 2**20,) * 2)
 for path in sys.argv[1:]:
     started = time.process_time()

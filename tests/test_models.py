@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from midigen_utils.layers import CausalConv, RMSNorm
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba, S6Block
+from midigen_utils.models.layers import CausalConv, RMSNorm
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba, S6Block
 
 SMALL = {
     "lstm": lambda: MusicLSTM(hidden_size=32),
@@ -95,7 +95,7 @@ def test_the_tile_size_changes_nothing(monkeypatch, ssm, tile):
     _, hidden = model(x)
     results = []
     for size in (1024, tile):
-        monkeypatch.setattr("midigen_utils.mamba.TILE", size)
+        monkeypatch.setattr("midigen_utils.models.mamba.TILE", size)
         model.zero_grad()
         for start in (None, hidden):
             logits, last = model(x, start)

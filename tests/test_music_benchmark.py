@@ -9,10 +9,10 @@ import pytest
 import torch
 from conftest import write_tune
 
-from midigen_utils.checkpoints import save_checkpoint
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
+from midigen_utils.learn.checkpoints import save_checkpoint
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 gaussian_kde = pytest.importorskip("scipy.stats", reason="densities are compared with scipy's").gaussian_kde
 

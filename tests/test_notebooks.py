@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
 
-from midigen_utils.rendering import render
+from tools.rendering import render
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 SCRIPTS = sorted(FOLDER.glob("[0-9A][0-9]_*.py"))

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.midi import Notes, read_notes, read_pedal
-from midigen_utils.piano_roll import (
+from midigen_utils.data.midi import Notes, read_notes, read_pedal
+from midigen_utils.data.piano_roll import (
     bin_to_velocity,
     midi_to_bins,
     midi_to_piano_roll,

@@ -8,10 +8,10 @@ import numpy as np
 import pretty_midi
 import pytest
 
-from midigen_utils import playback
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.midi import Notes
-from midigen_utils.playback import (
+from midigen_utils.data.midi import Notes
+from midigen_utils.show import sound as playback
+from midigen_utils.show.sound import (
     TAIL,
     as_notes,
     fluidsynth_missing,

@@ -13,10 +13,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from midigen_utils import plotting
-from midigen_utils.browser import player, save_page
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.midi import Notes
+from midigen_utils.data.midi import Notes
+from midigen_utils.show import plotting
+from midigen_utils.show.player import player, save_page
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +158,7 @@ def test_live_loss_is_quiet_outside_a_notebook(capsys):
 
 def test_import_is_light():
     code = (
-        "import sys, midigen_utils.plotting, midigen_utils.browser;"
+        "import sys, midigen_utils.show.plotting, midigen_utils.show.player;"
         "print([m for m in ('torch', 'matplotlib', 'IPython') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
@@ -198,8 +198,8 @@ def test_without_scripts_a_picture_and_a_line_remain():
 
 
 def test_player_takes_a_roll_or_the_same_notes_or_a_file(tmp_path):
-    from midigen_utils.midi import write_midi
-    from midigen_utils.piano_roll import roll_to_notes
+    from midigen_utils.data.midi import write_midi
+    from midigen_utils.data.piano_roll import roll_to_notes
 
     roll = a_roll()
     notes = roll_to_notes(roll, MIDI_CONFIG, velocity_threshold=0)

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from midigen_utils.cache import load_piano_rolls
-from midigen_utils.checkpoints import load_checkpoint, load_model
-from midigen_utils.config import MIDI_CONFIG, MIDI_DATA, find_data
-from midigen_utils.corpus import load_corpus
-from midigen_utils.generation import generate_from_random_seed
-from midigen_utils.metrics import fit_baselines
-from midigen_utils.training import evaluate, make_optimizer
+from midigen_utils.config import MIDI_CONFIG
+from midigen_utils.data.corpus import load_corpus
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.files import MIDI_DATA, find_data
+from midigen_utils.learn.checkpoints import load_checkpoint, load_model
+from midigen_utils.learn.metrics import fit_baselines
+from midigen_utils.learn.training import evaluate, make_optimizer
+from midigen_utils.models.generation import generate_from_random_seed
 
 FOLDER = MIDI_DATA / "pretrained"
 NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}

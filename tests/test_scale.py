@@ -14,13 +14,14 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
-from midigen_utils import __main__, checkpoints, parallel
-from midigen_utils.checkpoints import load_checkpoint
-from midigen_utils.dataset import PieceBatches
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
-from midigen_utils.metrics import FrameScores, TrainingLoss
-from midigen_utils.training import evaluate, fit
+from midigen_utils import __main__
+from midigen_utils.learn import checkpoints, parallel
+from midigen_utils.learn.checkpoints import load_checkpoint
+from midigen_utils.learn.dataset import PieceBatches
+from midigen_utils.learn.metrics import FrameScores, TrainingLoss
+from midigen_utils.learn.training import evaluate, fit
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 ROOT = Path(__file__).parent.parent
 HEADS = {"head": "chords", "velocity": 32}
@@ -351,11 +352,13 @@ import os, signal, sys
 from pathlib import Path
 
 import torch
-from midigen_utils import __main__, checkpoints, config
-from midigen_utils.lstm import MusicLSTM
+from midigen_utils import __main__
+from midigen_utils.learn import checkpoints
+from midigen_utils import config
+from midigen_utils.models.lstm import MusicLSTM
 
 torch.set_num_threads(1)
-config.MIDI_DATA = Path(sys.argv[1])
+files.MIDI_DATA = Path(sys.argv[1])
 checkpoints.MODELS["MusicLSTM"] = lambda **options: MusicLSTM(hidden_size=16, **options)
 real, steps = torch.nn.utils.clip_grad_norm_, []
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from midigen_utils import scan
-from midigen_utils.mamba import S6Block
-from midigen_utils.scan import scan_loop, scan_step, scan_textbook, selective_scan, ssd_scan, ssd_step
+from midigen_utils.models import scan
+from midigen_utils.models.mamba import S6Block
+from midigen_utils.models.scan import scan_loop, scan_step, scan_textbook, selective_scan, ssd_scan, ssd_step
 
 HEADS, WIDTH = 2, 4
 
@@ -95,7 +95,7 @@ def test_long_sequences_equal_the_float64_textbook_loop(length):
 @pytest.mark.parametrize("slab", [(1, 1), (2, 3), (3, 7), (2, 100)])
 def test_the_slab_size_changes_nothing(monkeypatch, slab):
     inputs = random_inputs(3, 20, 8, 4)
-    monkeypatch.setattr("midigen_utils.scan._slab_shape", lambda x, A: slab)
+    monkeypatch.setattr("midigen_utils.models.scan._slab_shape", lambda x, A: slab)
     assert_equal(values_and_gradients(selective_scan, inputs), values_and_gradients(scan_textbook, inputs), 1e-12)
 
 

@@ -12,13 +12,13 @@ from conftest import write_tune
 from test_browser import chromium, start, wait_for  # noqa: F401
 from test_website import course, write_notebook  # noqa: F401
 
-from midigen_utils.browser import player, save_page
+from midigen_utils.apps.compose import write_music
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.corpus import COLUMNS, load_corpus, load_maestro
-from midigen_utils.playback import TAIL
-from midigen_utils.plotting import bare_figure, figure_png, plot_piano_roll
-from midigen_utils.takes import write_music
-from midigen_utils.website import build_site
+from midigen_utils.data.corpus import COLUMNS, load_corpus, load_maestro
+from midigen_utils.show.player import player, save_page
+from midigen_utils.show.plotting import bare_figure, figure_png, plot_piano_roll
+from midigen_utils.show.sound import TAIL
+from tools.website import build_site
 
 ROOT = Path(__file__).parent.parent
 EVIL = "<script>alert(1)</script>"

@@ -14,14 +14,16 @@ from conftest import write_tune
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midigen_utils import cache, corpus, shards, shuffling
-from midigen_utils.cache import load_piano_rolls
-from midigen_utils.corpus import SPLITS, load_corpus, load_folder
-from midigen_utils.dataset import Batches, PieceBatches, SequenceDataset, all_frames
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.metrics import fit_baselines
-from midigen_utils.shuffling import draws, order, scrambled
-from midigen_utils.training import fit
+from midigen_utils.data import corpus
+from midigen_utils.data import rolls as cache
+from midigen_utils.data.corpus import SPLITS, load_corpus, load_folder
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.learn import shards, shuffling
+from midigen_utils.learn.dataset import Batches, PieceBatches, SequenceDataset, all_frames
+from midigen_utils.learn.metrics import fit_baselines
+from midigen_utils.learn.shuffling import draws, order, scrambled
+from midigen_utils.learn.training import fit
+from midigen_utils.models.lstm import MusicLSTM
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -152,7 +154,7 @@ def test_intervals_of_a_large_corpus_are_drawn_evenly():
 def test_an_epoch_in_the_order_of_a_large_corpus_is_exact_and_can_be_resumed(whole_and_cut, monkeypatch):
     plain = Batches(SequenceDataset(whole_and_cut[0]["train"], stride=3), 8, shuffle=False)
     monkeypatch.setattr(shuffling, "LISTED", 10)
-    monkeypatch.setattr("midigen_utils.dataset.BLOCK", 4)
+    monkeypatch.setattr("midigen_utils.learn.dataset.BLOCK", 4)
     batches = Batches(SequenceDataset(whole_and_cut[1]["train"], stride=3), 8, seed=1)
     windows = [torch.cat([x for x, _ in source.epoch(0)]).flatten(1) for source in (plain, batches)]
     assert not torch.equal(*windows)
@@ -287,9 +289,10 @@ def test_a_file_that_could_not_be_read_for_once_is_read_the_next_time(pieces, mi
 KILLED = """
 import sys, time
 from pathlib import Path
-from midigen_utils import cache, config
-from midigen_utils.corpus import load_corpus
-config.MIDI_DATA, cache.SHARD, real = Path(sys.argv[1]), 3, cache._grid_or_reason
+from midigen_utils.data import rolls as cache
+from midigen_utils import files
+from midigen_utils.data.corpus import load_corpus
+files.MIDI_DATA, cache.SHARD, real = Path(sys.argv[1]), 3, cache._grid_or_reason
 def slow(job):
     time.sleep(0.05)
     return real(job)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from midigen_utils.generation import generate_music, generate_random_seed
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
-from midigen_utils.stepping import linear, softplus, stepper
+from midigen_utils.models.generation import generate_music, generate_random_seed
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
+from midigen_utils.models.stepping import linear, softplus, stepper
 
 SMALL = {
     "lstm": lambda: MusicLSTM(hidden_size=32),

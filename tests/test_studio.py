@@ -13,13 +13,13 @@ import pytest
 import torch
 from conftest import write_events, write_tune
 
-from midigen_utils import config
-from midigen_utils.checkpoints import save_checkpoint
-from midigen_utils.composing import PATTERN, PIECE, UPLOAD, YOURS, studio
-from midigen_utils.corpus import Corpus, Piece
-from midigen_utils.generation import generate_music, generate_random_seed
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
+from midigen_utils import files
+from midigen_utils.apps.studio import PATTERN, PIECE, UPLOAD, YOURS, studio
+from midigen_utils.data.corpus import Corpus, Piece
+from midigen_utils.learn.checkpoints import save_checkpoint
+from midigen_utils.models.generation import generate_music, generate_random_seed
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 
 def a_model(kind=MusicLSTM, **size):
@@ -188,7 +188,7 @@ def test_what_goes_wrong_is_said_in_words_and_the_next_take_works(desk, corpus, 
             desk._thread.join(timeout=30)
     assert words in desk.status.value and 'role="alert"' in desk.status.value
     assert "Traceback" not in desk.status.value and not desk.takes and not desk.generate.disabled
-    assert not list(config.MIDI_DATA.glob("uploads/*"))
+    assert not list(files.MIDI_DATA.glob("uploads/*"))
     desk.model.value, desk.seed.value = "Mamba", PATTERN
     press(desk)
     assert len(desk.takes) == 1 and "alert" not in desk.status.value
@@ -248,7 +248,7 @@ def test_two_studios_do_not_disturb_each_other(corpus):
 
 
 def test_the_last_takes_stay_newest_first(desk, monkeypatch):
-    monkeypatch.setattr("midigen_utils.composing.LAST_TAKES", 2)
+    monkeypatch.setattr("midigen_utils.apps.studio.LAST_TAKES", 2)
     for seed in range(3):
         desk.random_seed.value = seed
         press(desk)
@@ -281,6 +281,6 @@ def test_widgets_load_no_torch_until_they_compose():
 def test_an_upload_is_kept_where_the_python_finds_it(desk, tmp_path):
     content = write_tune(tmp_path / "t.mid").read_bytes()
     upload(desk, "../../né wñ.mid", content)
-    (kept,) = config.MIDI_DATA.glob("uploads/*")
+    (kept,) = files.MIDI_DATA.glob("uploads/*")
     assert kept.read_bytes() == content
     assert kept.name == f"né-wñ-{hashlib.sha256(content).hexdigest()[:8]}.mid"

@@ -16,7 +16,7 @@ import pytest
 from conftest import write_tune
 from test_browser import chromium, start, wait_for  # noqa: F401
 
-from midigen_utils.playback import TAIL
+from midigen_utils.show.sound import TAIL
 
 pytestmark = pytest.mark.browser
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -103,8 +103,8 @@ def test_the_studio_composes_and_plays_in_jupyterlab(run_cell, lab, tmp_path):
     for i in range(3):
         write_tune(lab[0] / "tunes" / f"tune {i}.mid", seed=i)
     page = run_cell(
-        "from pathlib import Path\nimport torch\nfrom midigen_utils import *\nfrom midigen_utils import config\n"
-        "config.MIDI_DATA = Path('midi_data').resolve()\nmodel = MusicLSTM(hidden_size=16)\n"
+        "from pathlib import Path\nimport torch\nfrom midigen_utils import *\nfrom midigen_utils import files\n"
+        "files.MIDI_DATA = Path('midi_data').resolve()\nmodel = MusicLSTM(hidden_size=16)\n"
         "torch.nn.init.constant_(model.output.bias, -3.5)\nstudio({'tiny': model}, load_folder('tunes'))"
     )
     generate = page.get_by_role("button", name="Generate")

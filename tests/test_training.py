@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from midigen_utils import config, parallel, training
-from midigen_utils.checkpoints import export_model, load_checkpoint, load_model, save_checkpoint
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
-from midigen_utils.metrics import fit_baselines
-from midigen_utils.training import evaluate, fit, learning_rate_at, make_optimizer
+from midigen_utils import config
+from midigen_utils.learn import parallel, training
+from midigen_utils.learn.checkpoints import export_model, load_checkpoint, load_model, save_checkpoint
+from midigen_utils.learn.metrics import fit_baselines
+from midigen_utils.learn.training import evaluate, fit, learning_rate_at, make_optimizer
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 SMALL = {"LSTM": lambda: MusicLSTM(hidden_size=48, dropout=0.1), "Mamba": lambda: MusicMamba(d_model=32, n_layers=2)}
 
@@ -566,8 +567,8 @@ def test_checkpoints_hold_plain_data_only(toy_rolls, tmp_path):
 
 @pytest.mark.slow
 def test_real_performances_are_predicted_better_than_by_markov(maestro_folder, midi_data, tmp_path):
-    from midigen_utils.cache import load_piano_rolls
-    from midigen_utils.corpus import load_maestro
+    from midigen_utils.data.corpus import load_maestro
+    from midigen_utils.data.rolls import load_piano_rolls
 
     rolls, _ = load_piano_rolls(load_maestro(maestro_folder), limit=150)
     torch.manual_seed(0)

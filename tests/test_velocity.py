@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from midigen_utils.checkpoints import load_model
-from midigen_utils.dataset import Batches, SequenceDataset, all_frames
-from midigen_utils.generation import generate_music
-from midigen_utils.lstm import MusicLSTM
-from midigen_utils.mamba import MusicMamba
-from midigen_utils.training import fit
-from midigen_utils.velocity import VelocityHead, loudness, velocity_scores
+from midigen_utils.learn.checkpoints import load_model
+from midigen_utils.learn.dataset import Batches, SequenceDataset, all_frames
+from midigen_utils.learn.metrics import velocity_scores
+from midigen_utils.learn.training import fit
+from midigen_utils.models.generation import generate_music
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
+from midigen_utils.models.velocity import VelocityHead, loudness
 
 
 def literal_loudness(bins):

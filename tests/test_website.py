@@ -14,8 +14,8 @@ import pytest
 from nbformat import v4
 from test_browser import chromium, start, wait_for  # noqa: F401
 
-from midigen_utils.browser import player
-from midigen_utils.website import SOLUTIONS, build_site, repository, write_student_notebooks
+from midigen_utils.show.player import player
+from tools.website import SOLUTIONS, build_site, repository, write_student_notebooks
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SECRET = "answer = 6 * 7"

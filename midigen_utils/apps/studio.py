@@ -12,11 +12,11 @@ from pathlib import Path
 
 import ipywidgets
 
-from . import config
-from .browser import player
-from .config import MIDI_CONFIG
-from .piano_roll import midi_to_piano_roll
-from .takes import FS, Settings, compose, shortest
+from .. import files
+from ..config import MIDI_CONFIG
+from ..data.piano_roll import midi_to_piano_roll
+from ..show.player import player
+from .compose import FS, Settings, compose, shortest
 
 LAST_TAKES = 6  # that are kept
 YOURS = "your checkpoint"
@@ -88,7 +88,7 @@ class Studio(ipywidgets.VBox):
             ipywidgets.Text,
             "Checkpoint",
             "Path of a checkpoint that `fit` or `make train` has written; empty for the last one trained",
-            placeholder=shortest(config.MIDI_DATA / "best_model.pt"),
+            placeholder=shortest(files.MIDI_DATA / "best_model.pt"),
         )
         begin = [PIECE, PATTERN, UPLOAD]
         self.seed = _control(ipywidgets.Dropdown, "Begin with", "What the model goes on from", options=begin)
@@ -164,8 +164,8 @@ class Studio(ipywidgets.VBox):
         try:
             content = bytes(file["content"])
             stem = re.sub(r"[^\w-]+", "-", Path(file["name"]).stem)[:60]
-            path = config.MIDI_DATA / "uploads" / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.mid"
-            with config.written_whole(path) as temporary:
+            path = files.MIDI_DATA / "uploads" / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.mid"
+            with files.atomic_write(path) as temporary:
                 temporary.write_bytes(content)
                 try:
                     midi_to_piano_roll(temporary, MIDI_CONFIG, all_instruments=True)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .config import NUM_PITCHES
+from ..config import NUM_PITCHES
 
 CANDIDATES = 32  # frames that `choose` chooses from
 

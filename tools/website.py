@@ -15,8 +15,8 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import v4
 
-from . import config
-from .rendering import notebooks_folder
+from midigen_utils import files
+from tools.rendering import notebooks_folder
 
 TITLE = "midigen: from a MIDI file to a network that composes"
 WELCOME = """A course in notebooks, here as pages to read and hear: nothing is loaded from anywhere else, so they
@@ -64,7 +64,7 @@ def build_site(folder):
         notebook.metadata["title"] = title
         path.write_text(exporter.from_notebook_node(notebook, {"page": page})[0], encoding="utf-8")
 
-    with _folder_written_whole(folder) as temporary:
+    with _folder_atomic_write(folder) as temporary:
         for path, before, after in zip(paths, around, around[2:]):
             notebook, name = _read(path), path.stem
             text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
@@ -105,10 +105,10 @@ def write_student_notebooks(folder):
                 cell.outputs, cell.execution_count = [], None
         if path.stem != SOLUTIONS:
             texts[path.name] = nbformat.writes(notebook) + "\n"
-    with _folder_written_whole(folder) as temporary:
+    with _folder_atomic_write(folder) as temporary:
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
-    with config.written_whole(Path(folder).with_suffix(".zip")) as temporary, zipfile.ZipFile(temporary, "w") as file:
+    with files.atomic_write(Path(folder).with_suffix(".zip")) as temporary, zipfile.ZipFile(temporary, "w") as file:
         for name, text in texts.items():
             file.writestr(zipfile.ZipInfo(f"notebooks/{name}"), text, zipfile.ZIP_DEFLATED)
     return Path(folder).with_suffix(".zip")
@@ -116,7 +116,7 @@ def write_student_notebooks(folder):
 
 def repository():
     """`"owner/name"` on GitHub, by the clone's origin, else by pyproject's urls; `None` where neither says."""
-    root, addresses = config.MIDI_DATA.parent, []
+    root, addresses = files.MIDI_DATA.parent, []
     if shutil.which("git"):
         command = ["git", "-C", str(root), "remote", "get-url", "origin"]
         addresses.append(subprocess.run(command, capture_output=True, text=True).stdout.strip())
@@ -185,8 +185,8 @@ def _contents(paths):
 
 
 @contextmanager
-def _folder_written_whole(folder):
-    """As `config.written_whole`, for a folder."""
+def _folder_atomic_write(folder):
+    """As `files.atomic_write`, for a folder."""
     folder = Path(folder).resolve()
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise ValueError(f"{folder} holds something else: give a folder that is new or empty")

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from .config import BATCH_SIZE, MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH, STRIDE
+from ..config import BATCH_SIZE, MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH, STRIDE
 from .shards import from_shards, on_device, rows, transposed
 from .shuffling import draws, order
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from . import config as settings
-from .config import MIDI_CONFIG
+from .. import files
+from ..config import MIDI_CONFIG
 from .midi import read_with_duration
 from .piano_roll import notes_to_roll, roll_to_notes
 
@@ -320,10 +320,10 @@ def write_statistics(paths_by_split, output_path=None):
     Returns:
         The dict that was written. Raises as `corpus_statistics`.
     """
-    output_path = Path(output_path or settings.MIDI_DATA / "maestro_statistics.json")
+    output_path = Path(output_path or files.MIDI_DATA / "maestro_statistics.json")
     cut_by_asap = any("--excerpt" in str(path) for paths in paths_by_split.values() for path in paths)
     statistics = corpus_statistics(paths_by_split, ASAP_SOURCE if cut_by_asap else MAESTRO_SOURCE, MAESTRO_LICENCE)
     text = re.sub(r"\[[^\]]*\]", lambda numbers: " ".join(numbers[0].split()), json.dumps(statistics, indent=1))
-    with settings.written_whole(output_path) as temporary:
+    with files.atomic_write(output_path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
     return statistics

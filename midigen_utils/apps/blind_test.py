@@ -7,9 +7,9 @@ from math import comb
 import ipywidgets
 import numpy as np
 
-from .browser import LONGEST, player
-from .composing import show_html
-from .config import MIDI_CONFIG
+from ..config import MIDI_CONFIG
+from ..show.player import LONGEST, player
+from .studio import show_html
 
 HIDE_ROLL = "<style>.midigen-blind :is(.midigen-picture, .midigen-still) { display: none; }</style>"
 

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .browser import LONGEST, player
-from .config import MIDI_CONFIG, written_whole
-from .piano_roll import midi_to_piano_roll, piano_roll_to_midi
-from .playback import fluidsynth_missing, synthesize, write_wav
-from .plotting import bare_figure, figure_png, plot_piano_roll
+from ..config import MIDI_CONFIG
+from ..data.piano_roll import midi_to_piano_roll, piano_roll_to_midi
+from ..files import atomic_write
+from ..show.player import LONGEST, player
+from ..show.plotting import bare_figure, figure_png, plot_piano_roll
+from ..show.sound import fluidsynth_missing, synthesize, write_wav
 
 FS = MIDI_CONFIG["fs"]
 
@@ -94,8 +95,8 @@ def compose(settings, on_frame=None):
     Raises:
         ValueError, OSError: a file that cannot be read, a seed of silence, or what `generate_music` refuses.
     """
-    from .checkpoints import load_model
-    from .generation import generate_music, generate_random_seed
+    from ..learn.checkpoints import load_model
+    from ..models.generation import generate_music, generate_random_seed
 
     model = load_model(settings.model) if _is_path(settings.model) else settings.model
     if settings.midi is None:
@@ -131,7 +132,7 @@ def write_music(roll, midi_config, stem, title, seed_frames=0):
     write_wav(synthesize(roll, midi_config), f"{stem}.wav")
     fig, ax = bare_figure(12, 4)
     plot_piano_roll(roll, midi_config, ax, seed_frames, title)
-    with written_whole(f"{stem}.png") as temporary:
+    with atomic_write(f"{stem}.png") as temporary:
         temporary.write_bytes(figure_png(fig, dpi=120))
     shown = roll[: int(LONGEST * midi_config["fs"])]
     if len(shown) < len(roll):

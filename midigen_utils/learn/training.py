@@ -10,13 +10,15 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import config, faults, parallel
+from .. import config, faults, files
+from ..config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
+from ..models.frame_model import in_eval
+from ..models.heads import use_head
+from ..models.scan import leave_out_of_compiling
+from . import parallel
 from .checkpoints import BEST, LAST, PREVIOUS, keep_earlier_run, load_last, restore_run, run_state, save_checkpoint
-from .config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
 from .dataset import Batches, PieceBatches, SequenceDataset, all_shards, piece_bins
-from .heads import use_head
-from .metrics import FrameScores, TrainingLoss, in_eval, predict
-from .scan import leave_out_of_compiling
+from .metrics import FrameScores, TrainingLoss, predict
 
 WEIGHT_DECAY = 0.1
 
@@ -102,7 +104,7 @@ def fit(
     """
     faults.check_run(model, rolls, epochs, accumulate, save_every)
     use_head(model, head)
-    folder = Path(folder) if folder else config.MIDI_DATA
+    folder = Path(folder) if folder else files.MIDI_DATA
     device = config.pick_device(device)
     model.to(device)
     if carry_state:
@@ -333,7 +335,7 @@ def _out_of_patience(history, patience):
 
 
 def _write_history(path, history):
-    with config.written_whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with files.atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, history[0].keys())
         writer.writeheader()
         writer.writerows(history)

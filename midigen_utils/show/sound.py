@@ -3,7 +3,7 @@
 Our piano adds decaying sine waves. A struck string rings in partials a little sharper
 than the multiples of its lowest (stiffness), high partials die first, high keys die
 sooner, and a hard blow makes the high partials louder. The player in the browser
-(`browser.html`) computes the same piano from the same constants.
+(`player.html`) computes the same piano from the same constants.
 """
 
 import importlib
@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pretty_midi
 
-from .config import MIDI_CONFIG, written_whole
-from .midi import Notes, read_notes
-from .piano_roll import roll_to_notes
+from ..config import MIDI_CONFIG
+from ..data.midi import Notes, read_notes
+from ..data.piano_roll import roll_to_notes
+from ..files import atomic_write
 
 SAMPLE_RATE = 22050
 TAIL = 0.5  # seconds after the last note, for its ring
@@ -111,7 +112,7 @@ def write_wav(samples, path, sample_rate=SAMPLE_RATE):
     Returns:
         `Path` that was written.
     """
-    with written_whole(path) as temporary, wave.open(str(temporary), "wb") as file:
+    with atomic_write(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)

@@ -5,8 +5,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from .config import NUM_PITCHES, SEQUENCE_LENGTH
-from .metrics import in_eval
+from ..config import NUM_PITCHES, SEQUENCE_LENGTH
+from .frame_model import in_eval
 from .stepping import linear, stepper
 from .velocity import loudness
 

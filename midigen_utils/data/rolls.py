@@ -14,10 +14,11 @@ from itertools import chain, count
 import numpy as np
 from tqdm.auto import tqdm
 
-from . import config
-from .config import MIDI_CONFIG, check_config, written_whole
+from .. import files
+from ..config import MIDI_CONFIG, check_config
+from ..faults import alone
+from ..files import atomic_write
 from .corpus import SPLITS
-from .faults import alone
 from .piano_roll import draw, midi_to_grid
 from .workers import MANY, map_in_processes
 
@@ -151,7 +152,7 @@ def _cache_folder(corpus, midi_config, sustain):
     settings = json.dumps(settings, default=lambda number: number.item())
     how = hashlib.sha256(settings.encode()).hexdigest()[:8]
     where = hashlib.sha256(str(corpus.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return config.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{names.hexdigest()[:8]}-{files.hexdigest()[:12]}"
+    return files.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{names.hexdigest()[:8]}-{files.hexdigest()[:12]}"
 
 
 def _shards(index, folder, split):
@@ -206,7 +207,7 @@ def _build(corpus, midi_config, sustain, folder, workers):
     """Build a cache, or wait until another process has built it."""
     keys = midi_config["max_pitch"] - midi_config["min_pitch"] + 1
     building = folder.with_name(f".building-{folder.name}")
-    with config.disk_errors_explained(folder):
+    with files.disk_errors_explained(folder):
         for attempt in count():
             try:
                 with alone(folder.with_name(f".lock-{folder.name}")):
@@ -284,7 +285,7 @@ def _write_shard(corpus, midi_config, pieces, grids, building, number, progress)
                 continue
             split, roll = piece.split, draw(grid, midi_config)
             if split not in files:
-                temporary = stack.enter_context(written_whole(building / f"{split}-{number:05}.u8"))
+                temporary = stack.enter_context(atomic_write(building / f"{split}-{number:05}.u8"))
                 files[split] = stack.enter_context(open(temporary, "wb"))
             files[split].write(roll)
             lengths[split].append(grid.T)
@@ -295,7 +296,7 @@ def _write_shard(corpus, midi_config, pieces, grids, building, number, progress)
 
 def _write_index(path, index):
     index["sum"] = _sum(index)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(index), encoding="utf-8")
     return index
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from . import config
-from .heads import HEADS
-from .lstm import MusicLSTM
-from .mamba import MusicMamba
+from .. import config, files
+from ..models.heads import HEADS
+from ..models.lstm import MusicLSTM
+from ..models.mamba import MusicMamba
 from .parallel import processes
 
 MODELS = {"MusicMamba": MusicMamba, "MusicLSTM": MusicLSTM}
@@ -164,7 +164,7 @@ def load_model(path=None, device=None):
     Raises:
         FileNotFoundError, ValueError: as `load_checkpoint`, or weights of another model.
     """
-    path = path or config.MIDI_DATA / "best_model.pt"
+    path = path or files.MIDI_DATA / "best_model.pt"
     state = load_checkpoint(path)
     name = state.get("model")
     if name is not None and name not in MODELS:
@@ -328,7 +328,7 @@ def _damaged_part(path):
 
 
 def _write(state, path, previous=None):
-    with config.written_whole(path) as temporary:
+    with files.atomic_write(path) as temporary:
         with open(temporary, "wb") as file:
             torch.save(state, file)  # into an open file: a full disk is then an OSError that says so
             file.flush()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .config import check_config
+from ..config import bin_to_velocity, check_config, velocity_to_bin
 from .midi import Notes, read_with_duration, write_midi
 
 MAX_CELLS = 2**25  # 6 hours of 88 keys at 16 frames/s: a longer roll is a corrupt file
@@ -221,32 +221,6 @@ def piano_roll_to_midi(piano_roll, config, output_path, velocity_threshold=0.3):
     notes.end[order[:-1][parted]] += 0.5 / fs
     # So many ticks that a row lasts a whole number of them: no onset is rounded.
     return write_midi(notes, output_path, duration=len(piano_roll) / fs, ticks_per_beat=int(fs * -(-240 // fs)))
-
-
-def velocity_to_bin(velocity, config):
-    """MIDI velocities 1..127 to bins 1..velocity_bins of (nearly) equal width.
-
-    Args:
-        velocity: int array or int.
-        config: `MIDI_CONFIG`.
-
-    Returns:
-        The same shape, bins 1..velocity_bins.
-    """
-    return 1 + (velocity - 1) * config["velocity_bins"] // 127
-
-
-def bin_to_velocity(bins, config):
-    """The velocity in the middle of each bin: `velocity_to_bin` gives the bin back.
-
-    Args:
-        bins: int array or int, 1..velocity_bins.
-        config: `MIDI_CONFIG`.
-
-    Returns:
-        The same shape, velocities 1..127.
-    """
-    return 1 + (2 * bins - 1) * 127 // (2 * config["velocity_bins"])
 
 
 def _value_to_bin(values, config):

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-from .config import MIDI_CONFIG
+from ..config import MIDI_CONFIG
 
 # Okabe and Ito's palette, safe for colour-blind readers: https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#767676"

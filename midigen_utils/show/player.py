@@ -1,6 +1,6 @@
 """The player: a piano roll that a browser draws and plays, in one piece of HTML without network.
 
-The HTML holds a list of notes and a small piano (`browser.html`), so a minute of
+The HTML holds a list of notes and a small piano (`player.html`), so a minute of
 music takes some 30 KB, where its samples would take 3.5 MB.
 """
 
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import MIDI_CONFIG, written_whole
-from .piano_roll import notes_to_roll
-from .playback import PEAK, PIANO, SAMPLE_RATE, TAIL, as_notes
+from ..config import MIDI_CONFIG
+from ..data.piano_roll import notes_to_roll
+from ..files import atomic_write
 from .plotting import bare_figure, figure_png, plot_piano_roll
+from .sound import PEAK, PIANO, SAMPLE_RATE, TAIL, as_notes
 
 LONGEST = 90  # seconds that a browser is asked to render
 HOW_TO_HEAR = (
@@ -157,7 +158,7 @@ def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
 
 
 def _template():
-    return (Path(__file__).parent / "browser.html").read_text(encoding="utf-8")
+    return (Path(__file__).parent / "player.html").read_text(encoding="utf-8")
 
 
 def _inside(tag, text):
@@ -198,6 +199,6 @@ def save_page(path, players, title=""):
     )
     body = heading + "\n".join(player.html for player in players)
     page = PAGE.format(title=title, policy=policy, style=STYLE, body=body)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)

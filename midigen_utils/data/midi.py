@@ -7,7 +7,7 @@ import numpy as np
 import pretty_midi
 import symusic
 
-from .config import written_whole
+from ..files import atomic_write
 
 PIANO_PROGRAMS = range(8)  # General MIDI: acoustic grand to clavinet
 SUSTAIN_PEDAL = 64  # controller number; a value of 64 or more is "down"
@@ -95,7 +95,7 @@ def write_midi(notes, output_path, duration, ticks_per_beat=480):
     piano.control_changes = [pretty_midi.ControlChange(SUSTAIN_PEDAL, 0, duration)]
     midi.instruments.append(piano)
     midi.text_events.append(pretty_midi.Text("end", duration))  # pretty_midi forgets the pedal of an empty track
-    with written_whole(output_path) as temporary:
+    with atomic_write(output_path) as temporary:
         midi.write(str(temporary))
     return midi
 

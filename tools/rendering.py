@@ -8,7 +8,7 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
-from . import config
+from midigen_utils import files
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 SLOWEST = 1200  # seconds that a cell may take
@@ -20,7 +20,7 @@ def notebooks_folder():
     Raises:
         FileNotFoundError: the package was installed without them.
     """
-    folder = config.MIDI_DATA.parent / "notebooks"
+    folder = files.MIDI_DATA.parent / "notebooks"
     if not folder.is_dir():
         raise FileNotFoundError(f"no notebooks in {folder}: clone the repository to have them")
     return folder
@@ -54,7 +54,7 @@ def render(script):
             cell.outputs = [output for output in cell.outputs if not _is_progress_bar(output)]
     notebook.metadata = {**KERNEL, "language_info": {"name": "python"}}
     path = script.with_suffix(".ipynb")
-    with config.written_whole(path) as temporary:
+    with files.atomic_write(path) as temporary:
         nbformat.write(notebook, temporary)
     return path
 

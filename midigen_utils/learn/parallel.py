@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-from . import config
+from .. import config
 
 
 def join(device=None):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from . import config
+from .. import files
 from .bach import build_bach
 from .midi import read_notes
 from .workers import MANY, map_in_processes
@@ -122,7 +122,7 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
         all_instruments: take all tracks but drums of each file, not only pianos.
 
     Returns:
-        `Corpus` with the official splits. Listed files that are missing are in `skipped`; how many MIDI files of the
+        `Corpus` with the official splits. Listed paths that are missing are in `skipped`; how many MIDI files of the
         folder are not listed, and so not read, is printed.
 
     Raises:
@@ -130,7 +130,7 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
         ValueError: the CSV is not UTF-8, lacks a column, a row cannot be understood, or names a file outside the
             folder.
     """
-    folder = Path(folder) if folder else config.find_data(MAESTRO_FOLDER)
+    folder = Path(folder) if folder else files.find_data(MAESTRO_FOLDER)
     table = _metadata_file(folder)
     if table is None:
         raise FileNotFoundError(
@@ -179,8 +179,8 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
     listed = {piece.path for piece in pieces}
     others = sum(path not in listed for path in _midi_files(folder))
     if others:
-        files, are, were = ("file", "is", "was") if others == 1 else ("files", "are", "were")
-        print(f"{others} MIDI {files} in the folder {are} not on its list {table.name} and {were} not read")
+        noun, are, were = ("file", "is", "was") if others == 1 else ("files", "are", "were")
+        print(f"{others} MIDI {noun} in the folder {are} not on its list {table.name} and {were} not read")
     return Corpus(name, folder, tuple(pieces), tuple(skipped), all_instruments)
 
 
@@ -239,7 +239,7 @@ def _hashes(folder, paths, all_instruments):
         yield from tqdm((_hash_or_reason((path, all_instruments)) for path in paths), **bar)
         return
     where = hashlib.sha256(f"{folder.resolve()}|{all_instruments}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    kept, known = config.MIDI_DATA / "cache" / f"{folder.resolve().name}-{where}-notes", {}
+    kept, known = files.MIDI_DATA / "cache" / f"{folder.resolve().name}-{where}-notes", {}
     for part in kept.glob("*.json"):
         with suppress(OSError, ValueError, TypeError, RecursionError):
             known.update(json.loads(part.read_text(encoding="utf-8")))
@@ -259,7 +259,7 @@ def _hashes(folder, paths, all_instruments):
         known.update(found)
         lasting = {key: result for key, result in found.items() if result[2]}
         with suppress(OSError):  # a place where nothing can be written: they are read again the next time
-            with config.written_whole(kept / f"{len(list(kept.glob('*.json'))):05}.json") as temporary:
+            with files.atomic_write(kept / f"{len(list(kept.glob('*.json'))):05}.json") as temporary:
                 temporary.write_text(json.dumps(lasting), encoding="utf-8")
     for key in keys:
         yield known[key]

@@ -15,7 +15,7 @@ from pathlib import Path, PureWindowsPath
 import requests
 from tqdm.auto import tqdm
 
-from . import config
+from .. import files
 from .corpus import MAESTRO_FOLDER as MAESTRO
 
 MAESTRO_URL = "https://storage.googleapis.com/magentadata/datasets/maestro/v3.0.0/maestro-v3.0.0-midi.zip"
@@ -56,8 +56,8 @@ def download_maestro(folder=None, url=MAESTRO_URL, size=MAESTRO_SIZE, sha256=MAE
 
     Source: Hawthorne et al., ICLR 2019; https://magenta.tensorflow.org/datasets/maestro
     """
-    shared = config.find_data(MAESTRO) if folder is None else None
-    folder = Path(folder or config.MIDI_DATA)
+    shared = files.find_data(MAESTRO) if folder is None else None
+    folder = Path(folder or files.MIDI_DATA)
     target = folder / MAESTRO
     for corpus in filter(None, (shared, target)):
         if _is_complete(corpus):

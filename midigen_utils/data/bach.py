@@ -7,7 +7,7 @@ the encoders, and that some encodings may not be used commercially. So no score 
 copied into this package: it holds a list of works with a hash of each one's notes,
 and `build_bach` writes the MIDI files on your machine (`chorale.py` plays them).
 
-``python -m midigen_utils.bach`` makes the list anew, for maintainers.
+``python -m midigen_utils.data.bach`` makes the list anew, for maintainers.
 """
 
 import csv
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from . import config
+from .. import files
 from .chorale import BEAT, midi_bytes, notes_hash, perform, read_score
 from .workers import map_in_processes
 
@@ -86,10 +86,10 @@ def build_bach(folder=None, workers=None, progress=True):
         FileExistsError: the folder holds other things.
     """
     version, rows = read_list()
-    there = Path(folder) if folder is not None else config.find_data(NAME)
+    there = Path(folder) if folder is not None else files.find_data(NAME)
     if _is_complete(there, rows):
         return there
-    folder = Path(folder) if folder is not None else config.MIDI_DATA / NAME
+    folder = Path(folder) if folder is not None else files.MIDI_DATA / NAME
     strangers = [path for path in folder.iterdir() if not _is_ours(path)] if folder.exists() else []
     if strangers:
         raise FileExistsError(f"{folder} holds other things ({strangers[0].name}); name another folder, or empty it")
@@ -249,7 +249,7 @@ def write_list():
         pieces[split[name]] += sizes[name]
     new = LIST.with_suffix(".tmp")
     with open(new, "w", encoding="utf-8", newline="") as file:
-        file.write(f"# made by python -m midigen_utils.bach with music21 {music21.__version__}\n")
+        file.write(f"# made by python -m midigen_utils.data.bach with music21 {music21.__version__}\n")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["work", "title", "split", "melody", "final", "notes", "hash"])
         for work, notes in scores.items():
@@ -262,6 +262,6 @@ def write_list():
 
 if __name__ == "__main__":
     # The module by its name: other processes cannot find functions of __main__.
-    from midigen_utils import bach
+    from . import bach
 
     bach.write_list()

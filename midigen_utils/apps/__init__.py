@@ -1,0 +1,6 @@
+"""Widgets for the notebook: compose with a network, and guess who composed."""
+
+from .blind_test import blind_test
+from .studio import studio
+
+__all__ = ["blind_test", "studio"]

@@ -1,0 +1,92 @@
+"""Where files live, and how they are written without ever being half there."""
+
+import errno
+import os
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+#: Everything midigen writes goes below this folder: the clone's ``midi_data``,
+#: or ``./midi_data`` when the package was installed without its repository.
+MIDI_DATA = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "midi_data"
+
+
+def find_data(name):
+    """Folder of a corpus: looked for in ``$MIDIGEN_DATA``, then in ``midi_data/``.
+
+    ``MIDIGEN_DATA`` lets a class share one copy of a corpus; it is only read.
+
+    Args:
+        name: folder name, such as ``"maestro-v3.0.0"``.
+
+    Returns:
+        ``Path`` of the first one that exists, else of where it would be written.
+    """
+    shared = os.environ.get("MIDIGEN_DATA")
+    if shared and (Path(shared) / name).is_dir():
+        return Path(shared) / name
+    return MIDI_DATA / name
+
+
+@contextmanager
+def atomic_write(path):
+    """Write a file atomically (temporary file, then rename).
+
+    Args:
+        path: where the file goes; its folder is made.
+
+    Yields:
+        `Path` of a temporary file to write. It takes the place of `path` when the block
+        ends well, and is removed when it does not.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            if os.path.lexists(temporary):
+                temporary.unlink()
+
+
+@contextmanager
+def disk_errors_explained(path):
+    """Say what to do when the block cannot write: the disk is full, or the folder is read-only.
+
+    Args:
+        path: what the block writes; it is named.
+
+    Raises:
+        OSError: in place of the system's, of the same kind and `errno`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            problem = "the disk is full, or your share of it: free some space and run this again"
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            problem = "this place is read-only for you: change its permissions, or take a folder of your own"
+            if Path(path).is_file():
+                problem += "; or another program has the file open: close it there"
+        else:
+            raise
+        explained = type(error)(f"{path} was not written, what was there is as before; {problem}")
+        explained.errno = error.errno
+        raise explained from error
+
+
+def slug(title, longest=60):
+    """A title as a file name of letters, digits and hyphens: "Nun ruhen alle" gives "nun-ruhen-alle".
+
+    Args:
+        title: text, in any script.
+        longest: letters kept, default 60.
+
+    Returns:
+        Text without an ending; "untitled" where the title has neither letter nor digit.
+    """
+    return re.sub(r"[\W_]+", "-", title.lower()).strip("-")[:longest] or "untitled"
