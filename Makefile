@@ -31,13 +31,13 @@ notebooks: setup  ## Open the notebooks in JupyterLab
 lab: notebooks
 
 render: setup  ## Run the notebooks' scripts and write the notebooks (ARGS=02_piano_roll for one)
-	$(RUN) midigen_utils render $(ARGS)
+	$(RUN) tools.rendering $(ARGS)
 
 html: setup  ## Write the course as pages that need no network: build/html/index.html
-	$(RUN) midigen_utils html $(ARGS)
+	$(RUN) tools.website $(ARGS)
 
 student: setup  ## Write the notebooks without outputs and solutions: build/student, build/student.zip
-	$(RUN) midigen_utils student
+	$(RUN) tools.student $(ARGS)
 
 data: setup  ## Download MAESTRO (58 MB) and build its piano rolls
 	$(RUN) midigen_utils data $(ARGS)

@@ -205,38 +205,6 @@ def doctor(options):
     print(report())
 
 
-def stats(options):
-    """Write `midi_data/maestro_statistics.json` from the MAESTRO at hand."""
-    from .data.corpus import SPLITS, load_maestro
-    from .data.descriptors import write_statistics
-
-    corpus = load_maestro()
-    write_statistics({split: [piece.path for piece in corpus.split(split)] for split in SPLITS})
-    print(files.MIDI_DATA / "maestro_statistics.json")
-
-
-def render(options):
-    """Run the scripts of the notebooks and write the notebooks with their outputs."""
-    from tools.rendering import render_notebooks
-
-    for name, seconds, size in render_notebooks(options.names):
-        print(f"{name}: {seconds:.0f} s, {size / 1e3:.0f} KB", flush=True)
-
-
-def html(options):
-    """Write the course as static pages that need no network."""
-    from tools.website import build_site
-
-    print(build_site(options.output))
-
-
-def student(options):
-    """Write the notebooks for a class, without outputs and solutions: build/student and build/student.zip."""
-    from tools.website import write_student_notebooks
-
-    print(write_student_notebooks(Path("build") / "student"))
-
-
 def _read_as_trained(options, needs_corpus=True):
     """A checkpoint's path and `MIDI_CONFIG`. Its corpus and instruments become the options, if no corpus is named.
 
@@ -338,10 +306,6 @@ def _parser():
     sub.add_argument("--output", type=Path, required=True, help="such as midi_data/pretrained/mamba.pt")
     verb(demo).set_defaults(corpus="bach", all_instruments=False, limit=None)
     verb(doctor)
-    verb(stats)
-    verb(render).add_argument("names", nargs="*", help="such as 02_piano_roll (default: all)")
-    verb(html).add_argument("--output", type=Path, default=Path("build/html"), help="folder (default build/html)")
-    verb(student)
     return parser
 
 

@@ -1,10 +1,12 @@
 """The promises of the course: constants, signatures, parameter counts, what importing costs."""
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -74,12 +76,13 @@ def test_the_names_of_the_readme_are_what_it_says():
         assert callable(space[name]) and not inspect.ismodule(space[name]), name
 
 
-def test_importing_what_the_first_notebooks_need_takes_no_torch():
-    code = (
-        "import sys, midigen_utils\n"
-        "from midigen_utils import config, midi, corpus, piano_roll, cache, descriptors, plotting, playback, browser\n"
-        "print(sorted(m for m in ('torch', 'music21') if m in sys.modules))"
-    )
+def test_the_public_names_are_those_that_notebooks_and_readers_use():
+    assert len(midigen_utils.__all__) == len(set(midigen_utils.__all__)) == 53
+
+
+@pytest.mark.parametrize("module", ["midigen_utils", "midigen_utils.data", "midigen_utils.show"])
+def test_torch_begins_at_the_models(module):
+    code = f"import sys, {module}; print(sorted(m for m in ('torch', 'music21') if m in sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert output.stdout.strip() == "[]"
 
@@ -95,29 +98,58 @@ def test_on_a_mac_what_metal_lacks_runs_on_the_cpu_for_it_is_said_before_torch_i
     assert output.stdout.strip() == "1 False"
 
 
-def test_modules_import_only_modules_above_them():
-    order = (
-        "config faults exercises parallel midi workers chorale bach corpus download piano_roll cache descriptors "
-        "shards shuffling dataset chords velocity heads lstm scan layers mamba checkpoints stepping metrics training "
-        "generation plotting playback browser takes composing listening doctor rendering website __main__"
-    ).split()
-    for path in (ROOT / "midigen_utils").glob("*.py"):
-        if path.stem == "__init__":
-            continue
-        source = path.read_text(encoding="utf-8")
-        imported = set(re.findall(r"^\s*from \.(\w+) import", source, re.M))
-        imported |= {
-            name.strip().split(" as ")[0]
-            for names in re.findall(r"^\s*from \. import ([\w, ]+)", source, re.M)
-            for name in names.split(",")
-        }
-        for name in imported:
-            assert order.index(name) < order.index(path.stem), f"{path.name} imports {name}"
+BASE = {"config", "files", "faults"}
+MAY_IMPORT = {  # a folder, or a module at the top of the package: what it may import besides itself
+    **{name: BASE for name in ("config", "files", "faults", "exercises")},
+    "data": BASE,
+    "models": BASE,
+    "learn": {*BASE, "data", "models"},
+    "show": {*BASE, "data"},
+    "apps": {*BASE, "data", "models", "learn", "show"},
+    "doctor": {*BASE, "data", "show"},
+    "__main__": {*BASE, "exercises", "data", "models", "learn", "show", "apps", "doctor"},
+    "__init__": set(),
+}
+
+
+def imports_of(path):
+    """The modules of the package that a file imports, anywhere in it: `{"data/midi", ...}`, a folder as `"data"`."""
+    package, found = ROOT / "midigen_utils", set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.replace(".", "/") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = path.parents[node.level - 1].relative_to(ROOT).as_posix() if node.level else ""
+            base = "/".join(part for part in (start, (node.module or "").replace(".", "/")) if part)
+            for alias in node.names:
+                inner = f"{base}/{alias.name}"
+                there = (ROOT / inner).is_dir() or (ROOT / f"{inner}.py").is_file()
+                found.add(inner if there else base)
+    return {name.removeprefix("midigen_utils/") for name in found if name.startswith(package.name + "/")}
+
+
+def test_every_module_imports_only_what_lies_below_it():
+    """The direction of the house, and no circle of modules."""
+    package, graph = ROOT / "midigen_utils", {}
+    for path in package.rglob("*.py"):
+        name = path.relative_to(package).with_suffix("").as_posix()
+        room, imported = name.split("/")[0], imports_of(path)
+        against = {other for other in imported if other.split("/")[0] not in {room, *MAY_IMPORT[room]}}
+        assert not against, f"{name} imports {against}"
+        graph[name] = {f"{other}/__init__" if (package / other).is_dir() else other for other in imported - {name}}
+    assert {name.split("/")[0] for name in graph} <= set(MAY_IMPORT)
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_the_package_never_imports_the_tools():
+    for path in (ROOT / "midigen_utils").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) tools\b", path.read_text(encoding="utf-8"), re.M), path
 
 
 def test_no_module_is_too_long_to_read():
-    for path in (ROOT / "midigen_utils").glob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path.name
+    for folder in ("midigen_utils", "tools"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path
 
 
 def test_conda_environment_says_what_pyproject_says():

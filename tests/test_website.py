@@ -15,7 +15,8 @@ from nbformat import v4
 from test_browser import chromium, start, wait_for  # noqa: F401
 
 from midigen_utils.show.player import player
-from tools.website import SOLUTIONS, build_site, repository, write_student_notebooks
+from tools.student import SOLUTIONS, write_student_notebooks
+from tools.website import build_site, repository
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SECRET = "answer = 6 * 7"

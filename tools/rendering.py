@@ -1,5 +1,10 @@
-"""From the percent scripts of the course to notebooks with their outputs."""
+"""Execute the percent scripts of the course and write the notebooks, with their outputs, beside them.
 
+python -m tools.rendering                # all of them
+python -m tools.rendering 02_piano_roll  # one
+"""
+
+import argparse
 import hashlib
 import re
 import time
@@ -9,6 +14,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from midigen_utils import files
+from tools import run
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 SLOWEST = 1200  # seconds that a cell may take
@@ -24,6 +30,18 @@ def notebooks_folder():
     if not folder.is_dir():
         raise FileNotFoundError(f"no notebooks in {folder}: clone the repository to have them")
     return folder
+
+
+def rendered_notebooks():
+    """The paths of the course's notebooks, in their order.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    paths = sorted(notebooks_folder().glob("[0-9A][0-9]_*.ipynb"))
+    if not paths:
+        raise FileNotFoundError(f"no notebooks in {notebooks_folder()}: make render")
+    return paths
 
 
 def render(script):
@@ -85,3 +103,15 @@ def render_notebooks(names=()):
 def _is_progress_bar(output):
     text = output.get("text") or output.get("data", {}).get("text/plain", "")
     return re.search(r"\d+%\|", text) is not None
+
+
+def main(arguments=None):
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m tools.rendering", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="such as 02_piano_roll (default: all)")
+    for name, seconds, size in render_notebooks(parser.parse_args(arguments).names):
+        print(f"{name}: {seconds:.0f} s, {size / 1e3:.0f} KB", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

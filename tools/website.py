@@ -1,11 +1,11 @@
-"""The course for others: as static pages, and as notebooks for a class."""
+"""Write the rendered notebooks as static pages that need no network: `python -m tools.website`."""
 
+import argparse
 import os
 import re
 import shutil
 import subprocess
 import tomllib
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import v4
 
 from midigen_utils import files
-from tools.rendering import notebooks_folder
+from tools import run
+from tools.rendering import rendered_notebooks
 
 TITLE = "midigen: from a MIDI file to a network that composes"
 WELCOME = """A course in notebooks, here as pages to read and hear: nothing is loaded from anywhere else, so they
 work without network, too. Every page has its notebook to download. Press play:"""
-SOLUTIONS = "A6_solutions"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CONTROLS = "<p><em>Here the running notebook shows controls.</em></p>"
 MARK = ".made-by-midigen"  # a folder without it was made by somebody else and is not replaced
@@ -50,7 +50,7 @@ def build_site(folder):
         FileNotFoundError: there are no notebooks.
         ValueError: the folder holds something else.
     """
-    paths = _notebooks()
+    paths = rendered_notebooks()
     titles = {path.stem: _title(_read(path)) for path in paths}
     around = [None, *((f"{name}.html", title.split(":")[0]) for name, title in titles.items()), None]
     exporter = HTMLExporter(
@@ -64,7 +64,7 @@ def build_site(folder):
         notebook.metadata["title"] = title
         path.write_text(exporter.from_notebook_node(notebook, {"page": page})[0], encoding="utf-8")
 
-    with _folder_atomic_write(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         for path, before, after in zip(paths, around, around[2:]):
             notebook, name = _read(path), path.stem
             text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
@@ -83,37 +83,6 @@ def build_site(folder):
     return Path(folder) / "index.html"
 
 
-def write_student_notebooks(folder):
-    """Write the notebooks for a class: without solutions and without outputs; also as one zip beside the folder.
-
-    Args:
-        folder: where to; made whole or not at all, and replaced if it was made here before.
-
-    Returns:
-        `Path` of the zip file.
-
-    Raises:
-        FileNotFoundError: there are no notebooks.
-        ValueError: the folder holds something else.
-    """
-    texts = {}
-    for path in _notebooks():
-        notebook = _read(path)
-        for cell in notebook.cells:
-            cell.source = re.sub(rf"\[([^]]+)\]\({SOLUTIONS}\.ipynb[^)]*\)", r"\1 (your teacher has it)", cell.source)
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
-        if path.stem != SOLUTIONS:
-            texts[path.name] = nbformat.writes(notebook) + "\n"
-    with _folder_atomic_write(folder) as temporary:
-        for name, text in texts.items():
-            (temporary / name).write_text(text, encoding="utf-8")
-    with files.atomic_write(Path(folder).with_suffix(".zip")) as temporary, zipfile.ZipFile(temporary, "w") as file:
-        for name, text in texts.items():
-            file.writestr(zipfile.ZipInfo(f"notebooks/{name}"), text, zipfile.ZIP_DEFLATED)
-    return Path(folder).with_suffix(".zip")
-
-
 def repository():
     """`"owner/name"` on GitHub, by the clone's origin, else by pyproject's urls; `None` where neither says."""
     root, addresses = files.MIDI_DATA.parent, []
@@ -125,13 +94,6 @@ def repository():
         addresses += project.get("urls", {}).values()
     found = (re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", address) for address in addresses)
     return next((match[1] for match in found if match), None)
-
-
-def _notebooks():
-    paths = sorted(notebooks_folder().glob("[0-9A][0-9]_*.ipynb"))
-    if not paths:
-        raise FileNotFoundError(f"no notebooks in {notebooks_folder()}: make render")
-    return paths
 
 
 def _read(path):
@@ -185,7 +147,7 @@ def _contents(paths):
 
 
 @contextmanager
-def _folder_atomic_write(folder):
+def atomic_folder(folder):
     """As `files.atomic_write`, for a folder."""
     folder = Path(folder).resolve()
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
@@ -201,3 +163,14 @@ def _folder_atomic_write(folder):
     finally:
         for left in (temporary, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def main(arguments=None):
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m tools.website", description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("build/html"), help="folder (default build/html)")
+    print(build_site(parser.parse_args(arguments).output))
+
+
+if __name__ == "__main__":
+    run(main)
