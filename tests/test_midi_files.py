@@ -117,7 +117,7 @@ def test_every_strike_of_a_valid_file_is_in_its_notes_and_in_its_roll(tmp_path_f
         assert (np.diff(notes.start) >= 0).all() and (notes.end >= notes.start).all()
     assert (held.end >= dry.end).all()
     assert (np.diff(read_pedal(path), axis=1) >= 0).all()
-    early = [(p, int(s * 16 + 1e-4)) for p, s, _ in wanted if 21 <= p <= 108 and s * 16 + 1e-4 < 960]
+    early = [(p, int(s * 16 + 0.5)) for p, s, _ in wanted if 21 <= p <= 108 and s * 16 + 0.5 < 960]
     for sustain in (True, False):
         if not early:
             with pytest.raises(ValueError, match="no (piano )?notes"):

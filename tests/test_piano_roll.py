@@ -29,10 +29,26 @@ def notes(*rows):
 
 
 def test_a_row_is_a_half_open_interval_and_a0_is_column_0():
-    roll = notes_to_roll(notes((1 / 16, 3 / 16, 21, 64), (2.9 / 16, 4 / 16, 108, 64)), MIDI_CONFIG)
+    roll = notes_to_roll(notes((1 / 16, 3 / 16, 21, 64), (2 / 16, 4 / 16, 108, 64)), MIDI_CONFIG)
     assert roll.shape == (4, 88)
     assert np.flatnonzero(roll[:, 0]).tolist() == [1, 2]
     assert np.flatnonzero(roll[:, 87]).tolist() == [2, 3]
+
+
+def test_onset_and_end_go_to_the_nearest_edge_of_a_row_and_halves_go_up():
+    times = [(1.49, 3.49), (1.5, 3.5), (2.5, 4.5)]  # rows
+    roll = notes_to_roll(notes(*((a / 16, b / 16, 60 + i, 64) for i, (a, b) in enumerate(times))), MIDI_CONFIG)
+    assert [np.flatnonzero(roll[:, 39 + i]).tolist() for i in range(3)] == [[1, 2], [2, 3], [3, 4]]
+
+
+def test_legato_notes_never_overlap_and_onsets_and_lengths_are_right_on_average():
+    time = (2 * np.arange(480) + np.random.default_rng(0).uniform(0, 1, 480)) / 16  # each note at least a row long
+    line = Notes(time[:-1], time[1:], 21 + np.arange(479) % 88, np.full(479, 64))
+    roll = notes_to_roll(line, MIDI_CONFIG)
+    back = roll_to_notes(roll / 32, MIDI_CONFIG, 0)
+    assert np.array_equal(back.pitch, line.pitch) and (roll > 0).sum(1).max() == 1
+    assert abs(np.mean(back.start - line.start)) < 0.002
+    assert abs(np.mean(back.end - back.start - (line.end - line.start))) < 0.002
 
 
 def test_every_note_gets_a_frame_however_short():
@@ -99,15 +115,16 @@ def test_default_threshold_drops_what_is_not_above_three_tenths(tmp_path):
 bin_rolls = arrays(np.uint8, st.tuples(st.integers(1, 40), st.just(88)), elements=st.integers(0, 32), fill=st.just(0))
 
 
-@given(bin_rolls.filter(lambda roll: roll.any()))
-def test_roll_to_midi_to_roll_is_exact(tmp_path_factory, bins):
+@given(bin_rolls.filter(lambda roll: roll.any()), st.sampled_from([8, 16, 31, 100]))
+def test_roll_to_midi_to_roll_keeps_every_key_of_every_row(tmp_path_factory, bins, fs):
+    config = {**MIDI_CONFIG, "fs": fs}
     onset_velocity = np.zeros_like(bins)  # one velocity a note: that of its onset, as the codec promises
     for t in range(len(bins)):
         held = (bins[t] > 0) & (bins[t - 1] > 0) if t else np.zeros(88, bool)
         onset_velocity[t] = np.where(held, onset_velocity[t - 1], bins[t])
     path = tmp_path_factory.mktemp("roll") / "r.mid"
-    piano_roll_to_midi(bins / 32, MIDI_CONFIG, path, velocity_threshold=0)
-    assert np.array_equal(midi_to_bins(path, MIDI_CONFIG), onset_velocity)
+    piano_roll_to_midi(bins / 32, config, path, velocity_threshold=0)
+    assert np.array_equal(midi_to_bins(path, config), onset_velocity)
 
 
 @pytest.mark.parametrize("fs", [1, 8, 10, 16, 16.0, 25, 32, 50, 64, 100, 1000])
@@ -138,7 +155,7 @@ def test_any_notes_give_values_in_range_and_no_strike_is_lost_to_the_row_before(
     roll = notes_to_roll(music, config)
     assert roll.dtype == np.uint8 and roll.max() <= 32
     back = roll_to_notes(roll / 32, config, 0)
-    wanted = {(int(p), int(np.floor(s * fs + 1e-4))) for s, p in zip(music.start[inside], music.pitch[inside])}
+    wanted = {(int(p), int(np.floor(s * fs + 0.5))) for s, p in zip(music.start[inside], music.pitch[inside])}
     found = set(zip(back.pitch.tolist(), np.rint(back.start * fs).astype(int).tolist()))
     melted = {(p, t) for p, t in wanted if (p, t - 1) in wanted}  # one row after another: two rows of one note
     assert found <= wanted
@@ -219,15 +236,20 @@ def test_notes_are_those_of_pretty_midi_on_real_files(maestro_folder):
 
 @pytest.mark.parametrize("sustain", [True, False])
 def test_cells_are_those_of_pretty_midi_on_real_files(maestro_folder, sustain):
-    """At 100 frames a second, where both are fine enough to differ only at edges of notes and at re-strikes."""
+    """At 100 frames a second they differ only at re-strikes. It floors times: half a row later is rounded."""
     for path in sorted(maestro_folder.glob("*/*.midi"))[::120]:
         midi = pretty_midi.PrettyMIDI(str(path))
+        for event in midi.instruments[0].control_changes:
+            event.time += 0.005
+        for note in midi.instruments[0].notes:
+            note.start, note.end = note.start + 0.005, note.end + 0.005
         theirs = midi.get_piano_roll(100, pedal_threshold=64 if sustain else None)[21:109].T > 0
         ours = midi_to_piano_roll(path, {**WHOLE, "fs": 100}, sustain) > 0
         rows = min(len(ours), len(theirs))
         ours, theirs = ours[:rows], theirs[:rows]
-        assert (theirs & ~ours).sum() < 0.01 * theirs.sum()
-        assert (ours & ~theirs).sum() < 0.06 * ours.sum()  # get_piano_roll leaves out each note's last part of a row
+        few = 0.01 if sustain else 0.001
+        assert (theirs & ~ours).sum() < few * theirs.sum()
+        assert (ours & ~theirs).sum() < few * ours.sum()
 
 
 def onset_f1(true, found):

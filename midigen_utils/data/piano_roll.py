@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..config import bin_to_velocity, check_config, velocity_to_bin
+from ..config import bin_to_velocity, check_config, count_keys, value_to_bin, velocity_to_bin
 from .midi import Notes, read_with_duration, write_midi
 
 MAX_CELLS = 2**25  # 6 hours of 88 keys at 16 frames/s: a longer roll is a corrupt file
 BLOCK = 2**20  # cells drawn at once: a small file of long notes must not ask for gigabytes
-_EPSILON = 1e-4  # frames; a time this close below a row's edge belongs to the row
 
 
 def midi_to_piano_roll(midi_path, config, sustain=True, all_instruments=False):
@@ -62,11 +61,12 @@ def midi_to_grid(midi_path, config, sustain=True, all_instruments=False):
 def notes_to_roll(notes, config, duration=0.0):
     """Draw notes into a roll of velocity bins.
 
-    A note fills the rows from the one that holds its onset to the one nearest its
-    end, and at least one. A key struck again while it sounds ends the old note; the
-    row before the new onset is cleared, if the old note has two rows or more, so
-    that two notes stay two. Of two strikes in one row the later one stands.
-    Notes outside the config's keys are left out.
+    Onset and end are rounded to the nearest edge of a row, halves up: neither
+    comes earlier or later on average. A note fills the rows between, and at least
+    one. A key struck again while it sounds ends the old note; the row before the
+    new onset is cleared, if the old note has two rows or more, so that two notes
+    stay two. Of two strikes in one row the later one stands. Notes outside the
+    config's keys are left out.
 
     Notebook: 02_piano_roll
 
@@ -114,12 +114,10 @@ def notes_to_grid(notes, config, duration=0.0):
     if len(order) == 0:
         raise ValueError(f"no notes between MIDI notes {low} and {high} in the part that is read")
     key = notes.pitch[order] - low
-    on = np.floor(notes.start[order] * fs + _EPSILON).astype(np.int64)  # first row
-    # Row after the last. Rounded, an end is half a row off at most and lengths are right on average;
-    # floor and ceil give the same F1 but notes half a row too short or too long.
-    off = np.maximum(np.rint(notes.end[order] * fs).astype(np.int64), on + 1)
-    T = int(min(longest, max(off.max(), np.rint(duration * fs))))
-    if T * (high - low + 1) > MAX_CELLS:
+    on = _nearest_edge(notes.start[order], fs)  # first row
+    off = np.maximum(on + 1, _nearest_edge(notes.end[order], fs))  # row after the last
+    T = int(min(longest, max(off.max(), _nearest_edge(duration, fs))))
+    if T * count_keys(config) > MAX_CELLS:
         raise ValueError(f"lasts {T / fs / 3600:.0f} hours: probably a corrupt file (or set max_duration)")
 
     struck_again = np.append((key[1:] == key[:-1]) & (on[1:] <= off[:-1]), False)
@@ -145,7 +143,7 @@ def draw(grid, config):
     Returns:
         `(T, P)` uint8: 0 for silence, else the velocity bin.
     """
-    P = config["max_pitch"] - config["min_pitch"] + 1
+    P = count_keys(config)
     roll = np.zeros((grid.T, P), dtype=np.uint8)
     length = (grid.off - grid.on).astype(np.int64)
     last = np.cumsum(length)
@@ -188,14 +186,16 @@ def roll_to_notes(piano_roll, config, velocity_threshold=0.3):
     _, off = np.nonzero(change == -1)  # one end to each onset, in the same order
     order = np.lexsort((key, on))
     key, on, off = key[order], on[order], off[order]
-    return Notes(on / fs, off / fs, key + low, bin_to_velocity(_value_to_bin(roll[on, key], config), config))
+    bins = value_to_bin(roll[on, key], config["velocity_bins"])
+    return Notes(on / fs, off / fs, key + low, bin_to_velocity(bins, config))
 
 
 def piano_roll_to_midi(piano_roll, config, output_path, velocity_threshold=0.3):
     """Write a piano roll as a MIDI file of one piano track.
 
-    The file lasts as long as the roll, rests at the end included. A note whose key is
-    struck again after one silent row ends in the middle of that row.
+    Onsets lie exactly on the edges of rows, so `midi_to_piano_roll` gives the same
+    keys in the same rows. The file lasts as long as the roll, rests at the end included.
+    A note whose key is struck again after one silent row ends in the middle of that row.
 
     Notebook: 02_piano_roll
 
@@ -223,14 +223,14 @@ def piano_roll_to_midi(piano_roll, config, output_path, velocity_threshold=0.3):
     return write_midi(notes, output_path, duration=len(piano_roll) / fs, ticks_per_beat=int(fs * -(-240 // fs)))
 
 
-def _value_to_bin(values, config):
-    bins = np.rint(values * config["velocity_bins"]).astype(np.int64)
-    return np.clip(bins, 1, config["velocity_bins"])
+def _nearest_edge(seconds, fs):
+    """The row whose beginning is nearest to a time; halves go up, as `np.rint` does only for odd rows."""
+    return np.floor(seconds * fs + 0.5).astype(np.int64)
 
 
 def _checked_roll(piano_roll, config):
     roll = np.asarray(piano_roll, dtype=np.float64)
-    keys = config["max_pitch"] - config["min_pitch"] + 1
+    keys = count_keys(config)
     if roll.ndim != 2 or roll.shape[1] != keys:
         raise ValueError(
             f"a piano roll has the shape (T, {keys}), time first; this one has {roll.shape}"
