@@ -94,10 +94,10 @@ def train(options):
 
 def generate(options):
     """Continue a held-out piece, a MIDI file or a random pattern; write MIDI, WAV, PNG and a page."""
-    from .apps.compose import file_name, write_music
     from .data.piano_roll import midi_to_piano_roll
     from .learn.checkpoints import load_model
     from .models.generation import generate_music, generate_random_seed, held_out_piece
+    from .show.export import unused, write_music
 
     if options.seed not in ("corpus", "random") and not Path(options.seed).is_file():
         raise FileNotFoundError(f"--seed {options.seed}: no such file; give corpus, random or the path of a MIDI file")
@@ -120,8 +120,8 @@ def generate(options):
     )
     if len(seed) < frames:
         print(f"the seed is shorter than {options.seed_seconds:g} s: it has {len(seed) / fs:g} s")
-    name = file_name(options.name or title, options.temperature, options.random_seed)
-    write_music(roll, midi_config, files.MIDI_DATA / "generated" / name, title, len(seed))
+    name = f"{files.slug(options.name or title)}-t{options.temperature:g}-r{options.random_seed}"
+    write_music(roll, midi_config, unused(files.MIDI_DATA / "generated" / name), title, len(seed))
 
 
 def evaluate(options):
@@ -164,13 +164,13 @@ def export(options):
 
 def demo(options):
     """Music of a trained model first; then the whole road once: corpus, training, generation, sound."""
-    from .apps.compose import write_music
     from .learn.checkpoints import load_model
     from .learn.metrics import fit_baselines
     from .learn.training import evaluate as score
     from .learn.training import fit
     from .models.generation import generate_from_random_seed, generate_music, held_out_piece
     from .models.mamba import MusicMamba
+    from .show.export import write_music
 
     pianist = files.MIDI_DATA / "pretrained" / "mamba.pt"
     if pianist.exists():  # not in a package without its repository

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def disk_errors_explained(path):
 
 
 def slug(title, longest=60):
-    """A title as a file name of letters, digits and hyphens: "Nun ruhen alle" gives "nun-ruhen-alle".
+    """A title as a file name of letters, digits and hyphens: "Étude No. 1" gives "étude-no-1".
 
     Args:
         title: text, in any script.
@@ -89,4 +90,5 @@ def slug(title, longest=60):
     Returns:
         Text without an ending; "untitled" where the title has neither letter nor digit.
     """
-    return re.sub(r"[\W_]+", "-", title.lower()).strip("-")[:longest] or "untitled"
+    letters = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", title).lower())
+    return letters[:longest].strip("-") or "untitled"

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_tune
-from test_browser import chromium, start, wait_for  # noqa: F401
+from test_player_browser import chromium, start, wait_for  # noqa: F401
 from test_website import course, write_notebook  # noqa: F401
 
-from midigen_utils.apps.compose import write_music
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.data.corpus import COLUMNS, load_corpus, load_maestro
+from midigen_utils.show.export import write_music
 from midigen_utils.show.player import player, save_page
 from midigen_utils.show.plotting import bare_figure, figure_png, plot_piano_roll
 from midigen_utils.show.sound import TAIL
@@ -44,9 +44,9 @@ def unsafe(path):
 
 
 def test_nothing_is_unpickled_or_run_from_a_file():
-    files = [path for folder in ("midigen_utils", "benchmarks") for path in (ROOT / folder).glob("*.py")]
+    files = [path for folder in ("midigen_utils", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     assert len(files) > 30
-    assert {path.name: found for path in files if (found := list(unsafe(path)))} == {}
+    assert {str(path): found for path in files if (found := list(unsafe(path)))} == {}
     lessons = [path for path in (ROOT / "notebooks").glob("*.py") if "torch.load" in path.read_text(encoding="utf-8")]
     assert lessons and not any("torch.load" in unsafe(path) for path in lessons)
 

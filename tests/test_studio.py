@@ -40,7 +40,7 @@ def corpus(tmp_path, midi_data):
         folder,
         (
             Piece(write_tune(folder / "a.mid", 1), "train", "Bach", "Air <in D>", 2004),
-            Piece(write_tune(folder / "b.mid", 2), "test", "Chopin", "Étude", 2006),
+            Piece(write_tune(folder / "b.mid", 2), "validation", "Chopin", "Étude", 2006),
             Piece(write_events(folder / "c.mid", late), "train", "Chopin", "Nocturne", 2008),
         ),
     )
@@ -248,7 +248,7 @@ def test_two_studios_do_not_disturb_each_other(corpus):
 
 
 def test_the_last_takes_stay_newest_first(desk, monkeypatch):
-    monkeypatch.setattr("midigen_utils.apps.studio.LAST_TAKES", 2)
+    monkeypatch.setattr(sys.modules["midigen_utils.apps.studio"], "LAST_TAKES", 2)
     for seed in range(3):
         desk.random_seed.value = seed
         press(desk)

@@ -1,6 +1,6 @@
 """The studio and the blind test in JupyterLab, in a real browser.
 
-Needs what test_browser.py needs, and JupyterLab; skipped elsewhere.
+Needs what test_player_browser.py needs, and JupyterLab; skipped elsewhere.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_tune
-from test_browser import chromium, start, wait_for  # noqa: F401
+from test_player_browser import chromium, start, wait_for  # noqa: F401
 
 from midigen_utils.show.sound import TAIL
 

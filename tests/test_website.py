@@ -12,7 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 from nbformat import v4
-from test_browser import chromium, start, wait_for  # noqa: F401
+from test_player_browser import chromium, start, wait_for  # noqa: F401
 
 from midigen_utils.show.player import player
 from tools.student import SOLUTIONS, write_student_notebooks

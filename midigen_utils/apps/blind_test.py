@@ -7,7 +7,7 @@ from math import comb
 import ipywidgets
 import numpy as np
 
-from ..config import MIDI_CONFIG
+from ..config import MIDI_CONFIG, count_keys
 from ..show.player import LONGEST, player
 from .studio import show_html
 
@@ -18,8 +18,8 @@ def blind_test(takes, random_seed=0):
     """Listen to clips without knowing who made them, guess, and see how often you were right.
 
     There are as many clips as the shortest list has, all of the same length. Who made each of them is drawn
-    anew, like the throw of a die, so the number of right guesses that luck alone would give is known exactly:
-    it is binomial, however you guess. The piano roll is hidden until the end.
+    independently, like the throw of a die, so the number of right guesses that luck alone would give is binomial,
+    however you guess. The piano roll is hidden until the end.
 
     Notebook: 05_generation_and_playback
 
@@ -36,7 +36,7 @@ def blind_test(takes, random_seed=0):
     """
     if len(takes) < 2 or not all(len(rolls) for rolls in takes.values()):
         raise ValueError('takes needs two names or more, each with a roll or more: {"real": [...], "MusicLSTM": [...]}')
-    keys = MIDI_CONFIG["max_pitch"] - MIDI_CONFIG["min_pitch"] + 1
+    keys = count_keys(MIDI_CONFIG)
     for name, rolls in takes.items():
         for roll in rolls:
             if np.ndim(roll) != 2 or np.shape(roll)[1] != keys or len(roll) == 0:
@@ -133,7 +133,7 @@ class BlindTest(ipywidgets.VBox):
             rows += f'<tr><th scope="row" {cell}>{name}</th>{counts}</tr>'
         return (
             f'<div style="line-height: 1.5; contain: inline-size; overflow-x: auto" role="status">'
-            f"<b>{right} of {clips} right.</b> Who guesses blindly gets {right} or more right in "
-            f"{100 * chance:.1f} % of such tests. {verdict} Below, a row is who made the clips, "
-            f"a column who you said it was.<table>{rows}</table></div>"
+            f"<b>{right} of {clips} right.</b> Guessing blindly gives {right} or more in "
+            f"{100 * chance:.1f} % of such tests. {verdict} Below, each row is who made the clips, "
+            f"each column who you said it was.<table>{rows}</table></div>"
         )

@@ -1,18 +1,13 @@
-"""A take: the settings of one piece of music, the music, the Python that makes it again; music written as files."""
+"""A take: the settings of one piece of music, the music itself, and the Python that makes it again."""
 
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..config import MIDI_CONFIG
-from ..data.piano_roll import midi_to_piano_roll, piano_roll_to_midi
-from ..files import atomic_write
-from ..show.player import LONGEST, player
-from ..show.plotting import bare_figure, figure_png, plot_piano_roll
-from ..show.sound import fluidsynth_missing, synthesize, write_wav
+from ..data.piano_roll import midi_to_piano_roll
 
 FS = MIDI_CONFIG["fs"]
 
@@ -25,7 +20,7 @@ class Settings(NamedTuple):
         model: the model, or the path of its checkpoint.
         midi: path of the MIDI file that begins it, `None` for a random pattern.
         source: what it begins with, in words.
-        all_instruments: whether all tracks of `midi` but drums are read, not only pianos.
+        all_instruments: whether every instrument of `midi` but drums is read, not only pianos.
         seed_frames, num_frames: frames that the model is given at most, and frames that it adds.
         temperature, random_seed: as for `generate_music`.
     """
@@ -42,7 +37,7 @@ class Settings(NamedTuple):
 
     def code(self):
         """The cell that makes the same music."""
-        names, model = ["generate_music", "player"], f"models[{self.name!r}]  # of the dict that you gave to studio"
+        names, model = ["generate_music", "player"], f"models[{self.name!r}]  # from the dict that you gave to studio"
         if _is_path(self.model):
             names, model = [*names, "load_model"], f"load_model({shortest(self.model)!r})"
         if self.midi is None:
@@ -106,54 +101,9 @@ def compose(settings, on_frame=None):
     seed = seed[: settings.seed_frames]
     if not seed.any():
         raise ValueError(f"the piece begins with {len(seed) / FS:g} s of silence: take a longer seed")
-    music = generate_music(
-        model,
-        seed,
-        settings.num_frames,
-        settings.temperature,
-        random_seed=settings.random_seed,
-        on_frame=on_frame,
-    )
+    how = {"temperature": settings.temperature, "random_seed": settings.random_seed, "on_frame": on_frame}
+    music = generate_music(model, seed, settings.num_frames, **how)
     return Take(settings, music, len(seed))
-
-
-def write_music(roll, midi_config, stem, title, seed_frames=0):
-    """Write a roll as `.mid`, `.wav`, `.png` and `.html`, and print where they are.
-
-    Args:
-        roll: `(T, P)` floats in [0, 1].
-        midi_config: its `MIDI_CONFIG`.
-        stem: path without an ending.
-        title: of picture and page.
-        seed_frames: frames at the beginning that were given, drawn in another colour.
-    """
-    piano_roll_to_midi(roll, midi_config, f"{stem}.mid", velocity_threshold=0)
-    print(fluidsynth_missing() or "Sound by FluidSynth.")
-    write_wav(synthesize(roll, midi_config), f"{stem}.wav")
-    fig, ax = bare_figure(12, 4)
-    plot_piano_roll(roll, midi_config, ax, seed_frames, title)
-    with atomic_write(f"{stem}.png") as temporary:
-        temporary.write_bytes(figure_png(fig, dpi=120))
-    shown = roll[: int(LONGEST * midi_config["fs"])]
-    if len(shown) < len(roll):
-        print(f"  (the page has the first {LONGEST} s; the other files have all of it)")
-    player(shown, midi_config, seed_frames, title).save(f"{stem}.html")
-    for ending, what in {"html": "open it in a browser", "mid": "MIDI", "wav": "sound", "png": "picture"}.items():
-        print(f"  {stem}.{ending}  {what}")
-
-
-def file_name(title, temperature, random_seed):
-    """A name for the files of a take, of letters, digits and hyphens: "Nun ruhen alle" gives "nun-ruhen-alle-t0.8-r0".
-
-    Args:
-        title: text.
-        temperature, random_seed: as for `generate_music`.
-
-    Returns:
-        Text without an ending.
-    """
-    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "take"
-    return f"{words}-t{temperature:g}-r{random_seed}"
 
 
 def shortest(path):

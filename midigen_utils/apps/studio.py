@@ -6,11 +6,10 @@ It is made of ipywidgets' own controls, so it works in JupyterLab, Notebook 7 an
 import hashlib
 import html
 import random
-import re
 import threading
 from pathlib import Path
 
-import ipywidgets
+import ipywidgets as widgets
 
 from .. import files
 from ..config import MIDI_CONFIG
@@ -18,10 +17,10 @@ from ..data.piano_roll import midi_to_piano_roll
 from ..show.player import player
 from .compose import FS, Settings, compose, shortest
 
-LAST_TAKES = 6  # that are kept
+LAST_TAKES = 6  # how many are kept
 YOURS = "your checkpoint"
 PIECE, PATTERN, UPLOAD = "a piece of the corpus", "a random pattern", "your own MIDI file"
-PYTHON = (  # contained: a long line shall wrap, not widen the widget
+PYTHON = (  # contained: a long line wraps instead of widening the widget
     '<details open style="contain: inline-size"><summary>The same in Python</summary>'
     '<pre style="margin: 4px 0 16px; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.4">{}</pre>'
     "</details>"
@@ -31,30 +30,30 @@ PYTHON = (  # contained: a long line shall wrap, not widen the widget
 def studio(models, corpus):
     """A desk in the notebook: choose a model and a beginning, press Generate, listen, compare.
 
-    Under each take stands the Python that makes the same music. Generation runs beside the
-    notebook: other cells can be run meanwhile, and Cancel ends it.
+    Under each take stands the Python that makes the same music. Generation runs in a thread:
+    other cells can be run meanwhile, and Cancel stops it.
 
     Notebook: 05_generation_and_playback
 
     Args:
         models: dict from a name to a model, or to the path of a checkpoint. The path of a checkpoint can also
             be typed into the widget.
-        corpus: `Corpus`, as `load_corpus` and `load_piano_rolls` give it: its pieces can be the seed.
+        corpus: `Corpus`, as returned by `load_corpus` and `load_piano_rolls`: its pieces can be the seed.
 
     Returns:
         `Studio`: leave it as the last line of a cell.
 
     Raises:
-        ValueError: `corpus` is no `Corpus`, or `models` no dict from names.
+        ValueError: `corpus` is not a `Corpus`, or `models` not a dict from names.
     """
     if not getattr(corpus, "pieces", None):
-        raise ValueError("corpus is no Corpus; give what load_corpus returns, or `rolls, corpus = load_piano_rolls(…)`")
+        raise ValueError("corpus is not a Corpus; give what load_corpus or load_piano_rolls returns")
     if not isinstance(models, dict) or not all(isinstance(name, str) for name in models):
         raise ValueError('models is a dict from names to models or checkpoints, such as {"MusicLSTM": lstm}')
     return Studio(models, corpus)
 
 
-class Studio(ipywidgets.VBox):
+class Studio(widgets.VBox):
     """What `studio` returns: an ipywidgets box of controls and takes.
 
     Attributes:
@@ -71,57 +70,48 @@ class Studio(ipywidgets.VBox):
             label = f"{piece.title or piece.path.stem} ({about})"
             self._pieces.setdefault(piece.composer or "unknown", []).append((label, piece))
         self._make_controls()
-        self._choose(next((piece for piece in corpus.pieces if piece.split == "test"), corpus.pieces[0]))
+        self._choose(next((piece for piece in corpus.pieces if piece.split == "validation"), corpus.pieces[0]))
         what = (self.model, self.checkpoint, self.seed, self.composer, self.piece, self.upload)
         how = (self.seed_seconds, self.seconds, self.temperature, self.random_seed)
-        columns = [ipywidgets.VBox(part, layout={"flex": "1 1 280px", "min_width": "0"}) for part in (what, how)]
+        columns = [widgets.VBox(part, layout={"flex": "1 1 280px", "min_width": "0"}) for part in (what, how)]
         buttons = (self.generate, self.cancel, self.surprise, self.progress)
-        rows = [
-            ipywidgets.Box(row, layout={"flex_flow": "row wrap", "align_items": "flex-start"})
-            for row in (columns, buttons)
-        ]
-        super().__init__([*rows, self.status, self.history])
+        wrap = {"flex_flow": "row wrap", "align_items": "flex-start"}
+        super().__init__(
+            [widgets.Box(columns, layout=wrap), widgets.Box(buttons, layout=wrap), self.status, self.history]
+        )
 
     def _make_controls(self):
-        self.model = _control(ipywidgets.Dropdown, "Model", "The network that composes", options=[*self._models, YOURS])
-        self.checkpoint = _control(
-            ipywidgets.Text,
-            "Checkpoint",
-            "Path of a checkpoint that `fit` or `make train` has written; empty for the last one trained",
-            placeholder=shortest(files.MIDI_DATA / "best_model.pt"),
-        )
-        begin = [PIECE, PATTERN, UPLOAD]
-        self.seed = _control(ipywidgets.Dropdown, "Begin with", "What the model goes on from", options=begin)
-        composers = list(self._pieces)
-        self.composer = _control(ipywidgets.Dropdown, "Composer", "Whose pieces are listed below", options=composers)
-        self.piece = _control(ipywidgets.Dropdown, "Piece", "The piece; those marked test were never trained on")
-        self.upload = ipywidgets.FileUpload(
-            accept=".mid,.midi",
-            description="Choose a MIDI file",
-            tooltip="A file of yours; all its instruments but drums are played",
-            layout={"width": "auto", "margin": "2px 2px 2px 101px"},
-        )
-        self.seed_seconds = _control(
-            ipywidgets.IntSlider, "Seed (s)", "Seconds that the model is given", value=4, min=1, max=30
-        )
-        self.seconds = _control(
-            ipywidgets.IntSlider, "Length (s)", "Seconds that the model adds", value=20, min=5, max=60
-        )
-        temperature = "Low: what is likely, soon monotonous. High: bold, soon chaotic. 1: as the model was trained"
-        self.temperature = _control(
-            ipywidgets.FloatSlider, "Temperature", temperature, value=0.8, min=0.3, max=1.5, step=0.05
-        )
+        """The widgets, as attributes, and what happens when they are used."""
+        last = shortest(files.MIDI_DATA / "best_model.pt")
         number = "Another number gives another take; the same one, with the same settings, the same music again"
-        self.random_seed = _control(ipywidgets.BoundedIntText, "Random seed", number, value=0, min=0, max=999_999)
-        self.generate = _control(ipywidgets.Button, "Generate", "Compose with these settings", icon="play")
-        self.generate.button_style = "primary"
-        self.cancel = _control(ipywidgets.Button, "Cancel", "End the composing; nothing is kept", icon="stop")
-        self.surprise = _control(
-            ipywidgets.Button, "Surprise me", "Compose with settings drawn by chance", icon="random"
+        heat = "Low: what is likely, soon monotonous. High: bold, soon chaotic. 1: as the model was trained"
+        self.model = _control(widgets.Dropdown, "Model", "The network that composes", options=[*self._models, YOURS])
+        path = "Path of a checkpoint that `fit` or `make train` has written; empty for the last one trained"
+        self.checkpoint = _control(widgets.Text, "Checkpoint", path, placeholder=last)
+        self.seed = _control(
+            widgets.Dropdown, "Begin with", "What the model continues", options=[PIECE, PATTERN, UPLOAD]
         )
-        self.progress = ipywidgets.IntProgress(layout={"flex": "1 1 120px"}, tooltip="How much is composed")
-        self.status = ipywidgets.HTML()
-        self.history = ipywidgets.VBox(layout={"flex_flow": "column-reverse"})  # a new take does not redraw the others
+        self.composer = _control(
+            widgets.Dropdown, "Composer", "Whose pieces are listed below", options=list(self._pieces)
+        )
+        self.piece = _control(widgets.Dropdown, "Piece", "The piece; a network is trained only on those marked train")
+        upload = {"accept": ".mid,.midi", "layout": {"width": "auto", "margin": "2px 2px 2px 101px"}}
+        all_of_it = "A file of yours; all its instruments but drums are played"
+        self.upload = widgets.FileUpload(description="Choose a MIDI file", tooltip=all_of_it, **upload)
+        self.seed_seconds = _control(
+            widgets.IntSlider, "Seed (s)", "Seconds that the model is given", value=4, min=1, max=30
+        )
+        self.seconds = _control(widgets.IntSlider, "Length (s)", "Seconds that the model adds", value=20, min=5, max=60)
+        self.temperature = _control(widgets.FloatSlider, "Temperature", heat, value=0.8, min=0.3, max=1.5, step=0.05)
+        self.random_seed = _control(widgets.BoundedIntText, "Random seed", number, value=0, min=0, max=999_999)
+        self.generate = _control(
+            widgets.Button, "Generate", "Compose with these settings", icon="play", button_style="primary"
+        )
+        self.cancel = _control(widgets.Button, "Cancel", "Stop composing; nothing is kept", icon="stop")
+        self.surprise = _control(widgets.Button, "Surprise me", "Compose with settings drawn at random", icon="random")
+        self.progress = widgets.IntProgress(layout={"flex": "1 1 120px"}, tooltip="How much is composed")
+        self.status = widgets.HTML()
+        self.history = widgets.VBox(layout={"flex_flow": "column-reverse"})  # a new take does not redraw the others
         self.generate.on_click(lambda _: self._start())
         self.cancel.on_click(lambda _: self._stop.set())
         self.surprise.on_click(lambda _: self._surprise())
@@ -134,7 +124,7 @@ class Studio(ipywidgets.VBox):
         self._set_busy(False)
 
     def close(self):
-        """Remove the widget; what is being composed ends."""
+        """Remove the widget, and stop composing."""
         self._stop.set()
         super().close()
 
@@ -163,8 +153,8 @@ class Studio(ipywidgets.VBox):
         self._uploaded, file = None, self.upload.value[0]
         try:
             content = bytes(file["content"])
-            stem = re.sub(r"[^\w-]+", "-", Path(file["name"]).stem)[:60]
-            path = files.MIDI_DATA / "uploads" / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.mid"
+            name = f"{files.slug(Path(file['name']).stem)}-{hashlib.sha256(content).hexdigest()[:8]}.mid"
+            path = files.MIDI_DATA / "uploads" / name
             with files.atomic_write(path) as temporary:
                 temporary.write_bytes(content)
                 try:
@@ -249,7 +239,7 @@ class Studio(ipywidgets.VBox):
         shown = player(take.music, seed_frames=take.seed_frames, title=title, composer=take.words())
         python = PYTHON.format(html.escape(take.settings.code()))
         self.takes = [take, *self.takes][:LAST_TAKES]
-        box = ipywidgets.VBox([show_html(shown.html, repr(shown)), ipywidgets.HTML(python)])
+        box = widgets.VBox([show_html(shown.html, repr(shown)), widgets.HTML(python)])
         self.history.children = (*self.history.children, box)[-LAST_TAKES:]
         self._say(f"Take {self._count} is ready; the last {LAST_TAKES} stay here.")
 
@@ -269,19 +259,19 @@ class Studio(ipywidgets.VBox):
 
 
 def _control(kind, description, tooltip, **more):
-    style = {} if kind is ipywidgets.Button else {"description_width": "95px"}
+    style = {} if kind is widgets.Button else {"description_width": "95px"}
     return kind(description=description, tooltip=tooltip, layout={"width": "auto"}, style=style, **more)
 
 
 def show_html(text, description):
-    """HTML whose scripts run, as a widget: `ipywidgets.HTML` runs none.
+    """HTML whose scripts run, as a widget: `HTML` runs none.
 
     Args:
         text: HTML.
         description: what stands there where HTML cannot be shown.
 
     Returns:
-        `ipywidgets.Output`.
+        `Output`.
     """
     data = {"text/html": text, "text/plain": description}
-    return ipywidgets.Output(outputs=({"output_type": "display_data", "data": data, "metadata": {}},))
+    return widgets.Output(outputs=({"output_type": "display_data", "data": data, "metadata": {}},))

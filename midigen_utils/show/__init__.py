@@ -1,5 +1,6 @@
 """Music to see and to hear. Loads no torch."""
 
+from .export import write_music
 from .player import player, save_page
 from .plotting import plot_history, plot_piano_roll
 from .sound import play_piano_roll, synthesize, write_wav
@@ -11,5 +12,6 @@ __all__ = [
     "plot_piano_roll",
     "save_page",
     "synthesize",
+    "write_music",
     "write_wav",
 ]

@@ -9,14 +9,13 @@ import hashlib
 import html
 import json
 import re
-import unicodedata
 from pathlib import Path
 
 import numpy as np
 
-from ..config import MIDI_CONFIG
+from ..config import MIDI_CONFIG, count_keys
 from ..data.piano_roll import notes_to_roll
-from ..files import atomic_write
+from ..files import atomic_write, slug
 from .plotting import bare_figure, figure_png, plot_piano_roll
 from .sound import PEAK, PIANO, SAMPLE_RATE, TAIL, as_notes
 
@@ -24,35 +23,6 @@ LONGEST = 90  # seconds that a browser is asked to render
 HOW_TO_HEAR = (
     "This is a picture. To hear the music, run the cell, "
     "or trust the notebook (Trust Notebook in Jupyter’s command palette)."
-)
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
-
-
-STYLE = """
-body { margin: 0 auto; padding: 16px; max-width: 1400px; font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.4em; margin: 0 0 12px; }
-.midigen { margin-bottom: 16px; }
-"""
-# What a saved page may do: show its picture, play the sound it makes, run the scripts of its players. Nothing else.
-POLICY = (
-    "default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; media-src blob:; "
-    "base-uri 'none'; form-action 'none'"
 )
 
 
@@ -62,7 +32,7 @@ class Player:
     Attributes:
         html: `str`, a piece of HTML for a notebook or for a page of your own.
         title: `str`, as it was given.
-        script: `str`, what its `<script>` holds: made of notes, of nothing that somebody wrote.
+        script: `str`, the contents of its `<script>`: made of notes, never of text that somebody wrote.
     """
 
     def __init__(self, html, title, description, script):
@@ -78,7 +48,7 @@ class Player:
         return self.html
 
     def save(self, path):
-        """Write a page that plays by a double click, without network; see `save_page`."""
+        """Write a page that plays after a double click, without network; see `save_page`."""
         return save_page(path, [self], self.title)
 
 
@@ -112,18 +82,16 @@ def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
             "such as piano_roll[:1440], or write_wav(synthesize(music), path) for all of it"
         )
     fs = config["fs"]
-    whole = {**config, "max_duration": None}
-    roll = np.zeros((max(1, round(seconds * fs)), config["max_pitch"] - config["min_pitch"] + 1))
+    roll = np.zeros((max(1, round(seconds * fs)), count_keys(config)))
     if len(notes.start):
-        roll = notes_to_roll(notes, whole, seconds) / config["velocity_bins"]
+        roll = notes_to_roll(notes, {**config, "max_duration": None}, seconds) / config["velocity_bins"]
     figure, axes = bare_figure(9, 2.6)
     plot_piano_roll(roll, config, axes, seed_frames)
-
     low, high = axes.get_ylim()  # the octaves that the picture shows, from half a key below to half a key above
+
     ticks = 2 * fs * -(-500 // fs)  # per second, about 1,000; a frame is a whole number of them
     on = np.rint(notes.start * ticks).astype(int)
     length = np.maximum(np.rint(notes.end * ticks).astype(int) - on, 1)
-    columns = (np.diff(on, prepend=0), length, notes.pitch, notes.velocity)
     data = {
         "seconds": round(max(seconds, 1 / fs), 4),
         "seed": seed_frames / fs,
@@ -133,15 +101,15 @@ def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
         "peak": PEAK,
         "low": int(low + 0.5),
         "high": int(high - 0.5),
-        "notes": np.stack(columns, axis=1).ravel().tolist(),
+        "notes": np.stack((np.diff(on, prepend=0), length, notes.pitch, notes.velocity), axis=1).ravel().tolist(),
     }
+    music_json = json.dumps(data, separators=(",", ":"))
     heading = f"<strong>{html.escape(title)}</strong>" if title else ""
     if composer:
         heading += f' <span class="midigen-composer">{html.escape(composer)}</span>'
-    music_json = json.dumps(data, separators=(",", ":"))
     values = {
         "ID": hashlib.sha256(f"{music_json} {title} {composer}".encode()).hexdigest()[:12],
-        "NAME": _file_name(title) or "music",
+        "NAME": slug(title or "music"),
         "HEADING": heading,
         "HOW_TO_HEAR": HOW_TO_HEAR,
         "ALT": html.escape(f"Piano roll: {len(notes.start)} notes in {seconds:.0f} seconds"),
@@ -149,42 +117,19 @@ def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
         "MUSIC": music_json,
         "PIANO": json.dumps(PIANO, separators=(",", ":")),
     }
-    template = _template()
-    filled, script = (
-        re.sub(r"\{\{([A-Z_]+)\}\}", lambda match: values[match[1]], text)
-        for text in (template, _inside("script", template))
-    )
-    return Player(filled, title, f"{title!r}, {seconds:.1f} s, {len(notes.start)} notes", script)
-
-
-def _template():
-    return (Path(__file__).parent / "player.html").read_text(encoding="utf-8")
-
-
-def _inside(tag, text):
-    return re.search(f"<{tag}>(.*)</{tag}>", text, re.S)[1]
-
-
-def _allowed(texts):
-    """The scripts or styles with exactly these texts, as a content security policy names them."""
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
-    return " ".join(sorted({f"'sha256-{one}'" for one in hashes})) or "'none'"
-
-
-def _file_name(title):
-    """A title as a file name for every system: "Étude No. 1" is "etude-no-1"."""
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:60].strip("-")
+    filled = _fill(_template("player"), values)
+    description = f"{title!r}, {seconds:.1f} s, {len(notes.start)} notes"
+    return Player(filled, title, description, _fill(_inside("script", _template("player")), values))
 
 
 def save_page(path, players, title=""):
     """Write several players as one page that needs nothing else and no network.
 
-    A content security policy forbids the page whatever its players do not need, so a text that
+    A content security policy forbids the page whatever its players do not need, so text that
     found its way into it could neither run nor fetch anything.
 
     Args:
-        path: where to write; its folder is made, and a crash leaves no half file.
+        path: where to write; its folder is made. Written atomically.
         players: list of `Player`.
         title: heading of the page, any text; `""` for the name of the course.
 
@@ -192,13 +137,32 @@ def save_page(path, players, title=""):
         `Path` that was written.
     """
     title = html.escape(title or "midigen")
-    heading = f"<h1>{title}</h1>\n" if len(players) > 1 else ""
-    policy = POLICY.format(
-        scripts=_allowed(player.script for player in players),
-        styles=_allowed([STYLE, _inside("style", _template())]),
-    )
-    body = heading + "\n".join(player.html for player in players)
-    page = PAGE.format(title=title, policy=policy, style=STYLE, body=body)
+    heading = [f"<h1>{title}</h1>"] if len(players) > 1 else []
+    values = {
+        "TITLE": title,
+        "SCRIPTS": _hashes(player.script for player in players),
+        "STYLES": _hashes(_inside("style", _template(name)) for name in ("page", "player")),
+        "BODY": "\n".join([*heading, *(player.html for player in players)]),
+    }
     with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(_fill(_template("page"), values), encoding="utf-8")
     return Path(path)
+
+
+def _template(name):
+    return (Path(__file__).parent / f"{name}.html").read_text(encoding="utf-8")
+
+
+def _fill(template, values):
+    """Put values in place of names in double braces, in one pass: a value is never searched for names."""
+    return re.sub(r"\{\{([A-Z_]+)\}\}", lambda match: values[match[1]], template)
+
+
+def _inside(tag, text):
+    return re.search(f"<{tag}>(.*)</{tag}>", text, re.S)[1]
+
+
+def _hashes(texts):
+    """The scripts or styles with exactly these texts, as a content security policy names them."""
+    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
+    return " ".join(sorted({f"'sha256-{one}'" for one in hashes})) or "'none'"

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-from ..config import MIDI_CONFIG
+from ..config import MIDI_CONFIG, count_keys
 
 # Okabe and Ito's palette, safe for colour-blind readers: https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#767676"
@@ -48,8 +48,8 @@ def plot_piano_roll(piano_roll, config=MIDI_CONFIG, ax=None, seed_frames=0, titl
     """
     roll = np.asarray(piano_roll, dtype=np.float32)
     low, high, fs = config["min_pitch"], config["max_pitch"], config["fs"]
-    if roll.ndim != 2 or roll.shape[1] != high - low + 1:
-        raise ValueError(f"a piano roll has the shape (T, {high - low + 1}), time first; this one has {roll.shape}")
+    if roll.ndim != 2 or roll.shape[1] != count_keys(config):
+        raise ValueError(f"a piano roll has the shape (T, {count_keys(config)}), time first; this one has {roll.shape}")
     fig, ax = _axes(ax)
     from matplotlib.colors import to_rgb
 
@@ -150,9 +150,7 @@ def plot_history(history, baselines=None, ax=None, title=None):
         `(fig, ax)`.
     """
     fig, ax = _axes(ax)
-    epochs, train, validation = (
-        [float(row[key]) for row in history] for key in ("epoch", "train_loss", "val_loss")
-    )  # fmt: skip
+    epochs, train, validation = ([float(row[key]) for row in history] for key in ("epoch", "train_loss", "val_loss"))
     marker = "o" if len(epochs) < 40 else None
     ax.plot(epochs, train, color=BLUE, linestyle="--", marker=marker, markersize=3, label="training")
     ax.plot(epochs, validation, color=ORANGE, marker=marker, markersize=3, label="validation")

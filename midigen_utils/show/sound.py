@@ -1,4 +1,4 @@
-"""Sound: piano rolls and notes as samples, with FluidSynth or with a small piano of our own.
+"""Sound: piano rolls and notes as samples, by FluidSynth or by a small piano of our own.
 
 Our piano adds decaying sine waves. A struck string rings in partials a little sharper
 than the multiples of its lowest (stiffness), high partials die first, high keys die
@@ -35,7 +35,7 @@ PIANO = {
     "strings": [[0.7, 0.9997, 2.0], [0.3, 1.0003, 0.6]],  # weight, tuning, decay: a prompt sound and an after-sound
     "board": 200.0,  # Hz below which the soundboard radiates little: bass is heard by its partials
     "felt": [700.0, 3500.0],  # Hz over which the partials fade by 1/e: a soft and a hard blow
-    "treble": 48.0,  # keys above middle C in which the loudness halves: equal power would be shrill
+    "treble": 48.0,  # above middle C the loudness halves every 48 keys: equal power would be shrill
     "longest": 8.0,  # seconds a key rings at most, the last eighth of it fading
     "attack": 0.003,  # seconds
     "release": 0.06,  # seconds in which the damper takes 1/e; silent after five of them
@@ -67,11 +67,11 @@ def synthesize(notes_or_roll, config=MIDI_CONFIG, sample_rate=SAMPLE_RATE, sound
         raise ValueError(f"sample_rate is {sample_rate}; use 8000 to 96000 samples per second")
     if seconds > MAX_SECONDS:
         raise ValueError(f"{seconds / 60:.0f} minutes of music; synthesize up to {MAX_SECONDS // 60} minutes at a time")
-    render = numpy_piano if fluidsynth_missing() else lambda *args: _fluidsynth(*args, soundfont)
     samples = np.zeros(round((seconds + TAIL) * sample_rate), dtype=np.float32)
     if len(notes.start):
-        rendered = render(notes, sample_rate)[: len(samples)]
-        samples[: len(rendered)] = rendered
+        missing = fluidsynth_missing()
+        rendered = numpy_piano(notes, sample_rate) if missing else _fluidsynth(notes, sample_rate, soundfont)
+        samples[: len(rendered)] = rendered[: len(samples)]
         fade = min(round(0.1 * sample_rate), len(samples))
         samples[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
         samples *= PEAK / max(np.abs(samples).max(), 1e-9)
@@ -102,11 +102,11 @@ def play_piano_roll(piano_roll, config, sample_rate=SAMPLE_RATE):
 
 
 def write_wav(samples, path, sample_rate=SAMPLE_RATE):
-    """Write samples as a 16-bit mono WAV file, beside `path` first and then renamed.
+    """Write samples as a 16-bit mono WAV file.
 
     Args:
-        samples: `(samples,)` floats in [-1, 1]; what lies beyond is clipped.
-        path: where to write; its folder is made.
+        samples: `(samples,)` floats in [-1, 1]; values beyond are clipped.
+        path: where to write; its folder is made. Written atomically.
         sample_rate: samples per second, default 22,050.
 
     Returns:
@@ -131,10 +131,8 @@ def fluidsynth_missing():
     try:
         if hasattr(importlib.import_module("fluidsynth"), "Synth"):
             return None
-        problem, cure = (
-            "another package called fluidsynth hides pyfluidsynth",
-            "pip uninstall fluidsynth; pip install --force-reinstall pyfluidsynth",
-        )
+        problem = "another package called fluidsynth hides pyfluidsynth"
+        cure = "pip uninstall fluidsynth; pip install --force-reinstall pyfluidsynth"
     except ModuleNotFoundError:
         problem, cure = "the Python package pyfluidsynth is missing", "pip install pyfluidsynth"
     except (ImportError, OSError, AttributeError):  # raised by its import when the library is not there
@@ -171,14 +169,12 @@ def as_notes(music, config=MIDI_CONFIG):
         ValueError: wrong shape, NaN, or a file without piano notes.
     """
     seconds = 0.0
-    if isinstance(music, (str, os.PathLike)):
-        notes = read_notes(music)
-        longest = config["max_duration"] or np.inf
-        kept = notes.start <= longest - 1 / config["fs"]  # a note lasts a frame at least
-        notes = Notes(*(column[kept] for column in notes))
-        notes = notes._replace(end=np.minimum(notes.end, longest))
-    elif isinstance(music, Notes):
+    if isinstance(music, Notes):
         notes = music
+    elif isinstance(music, (str, os.PathLike)):
+        notes, longest = read_notes(music), config["max_duration"] or np.inf
+        kept = notes.start <= longest - 1 / config["fs"]  # a note lasts a frame at least
+        notes = Notes(*(column[kept] for column in notes._replace(end=np.minimum(notes.end, longest))))
     else:
         notes = roll_to_notes(music, config, velocity_threshold=0)
         seconds = len(music) / config["fs"]
@@ -252,32 +248,24 @@ def _key(pitch, sample_rate):
 
 
 def _fluidsynth(notes, sample_rate, soundfont):
-    """The same by FluidSynth, driven directly: pretty_midi looks for it only once, when it is imported."""
+    """The same with FluidSynth, driven directly: pretty_midi looks for it only once, when it is imported."""
     import fluidsynth
 
-    if soundfont is None:
-        soundfont = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
     synth = fluidsynth.Synth(samplerate=float(sample_rate))
     try:
-        font = synth.sfload(str(soundfont))
+        font = synth.sfload(str(soundfont or Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"))
         if font < 0:
             raise ValueError(f"{soundfont} is not a soundfont that FluidSynth can read")
         synth.program_select(0, font, 0, 0)  # bank 0, program 0: grand piano
-        ends = [(end, 0, pitch, 0) for end, pitch in zip(notes.end, notes.pitch.tolist())]
-        onsets = [
-            (start, 1, pitch, v) for start, pitch, v in zip(notes.start, notes.pitch.tolist(), notes.velocity.tolist())
-        ]
+        start, end, pitch, velocity = (column.tolist() for column in notes)
+        events = [*zip(end, [0] * len(end), pitch), *zip(start, velocity, pitch)]  # velocity 0 is a release
         parts, now = [], 0
-        for seconds, is_onset, pitch, velocity in sorted(ends + onsets):  # at one time, ends before onsets
+        for seconds, velocity, pitch in sorted(events):  # at one time, releases before strikes
             sample = round(seconds * sample_rate)
             parts.append(synth.get_samples(sample - now))
             now = sample
-            if is_onset:
-                synth.noteon(0, pitch, velocity)
-            else:
-                synth.noteoff(0, pitch)
+            synth.noteon(0, pitch, velocity)
         parts.append(synth.get_samples(round(TAIL * sample_rate)))
     finally:
         synth.delete()
-    stereo = np.concatenate(parts).reshape(-1, 2).astype(np.float32)
-    return stereo.mean(axis=1)
+    return np.concatenate(parts).reshape(-1, 2).astype(np.float32).mean(axis=1)  # stereo to mono

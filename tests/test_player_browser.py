@@ -148,7 +148,7 @@ def test_the_keyboard_plays_and_seeks(open_page):
 def test_the_midi_file_saved_has_the_same_notes(open_page, tmp_path):
     roll = a_roll()
     page = open_page([player(roll, title="Étude No. 1")])
-    assert save(page, ".midigen-midi", tmp_path / "a.mid") == "etude-no-1.mid"
+    assert save(page, ".midigen-midi", tmp_path / "a.mid") == "étude-no-1.mid"
     wanted = roll_to_notes(roll, MIDI_CONFIG, velocity_threshold=0)
     notes = read_notes(tmp_path / "a.mid")
     np.testing.assert_allclose(notes.start, wanted.start, atol=1e-9)

@@ -10,7 +10,7 @@ import pytest
 
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.data.midi import Notes
-from midigen_utils.show import sound as playback
+from midigen_utils.show import sound as sound_module
 from midigen_utils.show.sound import (
     TAIL,
     as_notes,
@@ -66,7 +66,7 @@ def test_a_missing_library_is_answered_with_this_systems_command(
     no_library, monkeypatch, platform, conda, colab, command
 ):
     if platform == "win32":  # pyfluidsynth's own import does other things on Windows; its error is what counts
-        monkeypatch.setattr(playback.importlib, "import_module", raises(ImportError("Couldn't find the library")))
+        monkeypatch.setattr(sound_module.importlib, "import_module", raises(ImportError("Couldn't find the library")))
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv("CONDA_PREFIX", "/opt/conda") if conda else monkeypatch.delenv("CONDA_PREFIX", raising=False)
     if colab:
@@ -85,7 +85,7 @@ def raises(error):
 
 
 def test_a_missing_python_package_is_answered_with_pip(monkeypatch):
-    monkeypatch.setattr(playback.importlib, "import_module", raises(ModuleNotFoundError("fluidsynth")))
+    monkeypatch.setattr(sound_module.importlib, "import_module", raises(ModuleNotFoundError("fluidsynth")))
     assert "pip install pyfluidsynth" in fluidsynth_missing()
 
 
@@ -123,7 +123,7 @@ def test_length_is_the_music_and_the_tail(engine, monkeypatch):
     if engine == "fluidsynth":
         needs_fluidsynth()
     else:
-        monkeypatch.setattr(playback, "fluidsynth_missing", lambda: "not here")
+        monkeypatch.setattr(sound_module, "fluidsynth_missing", lambda: "not here")
     for rate in (22050, 44100):
         sound = synthesize(a_roll(3.0), sample_rate=rate)
         assert sound.dtype == np.float32
@@ -260,7 +260,7 @@ def test_wav_file_holds_the_samples(tmp_path):
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = write_wav(np.zeros(10), tmp_path / "a.wav")
     before = path.read_bytes()
-    monkeypatch.setattr(playback.os, "replace", raises(OSError("disk full")))
+    monkeypatch.setattr(sound_module.os, "replace", raises(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_wav(np.ones(10), path)
     assert path.read_bytes() == before
