@@ -18,7 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "generated", "maestro-v3.0.0", "*.egg-info", ".*_cache")
 MUTANTS = {  # name: file, what stands there, what takes its place
-    "roll one frame late": ("data/piano_roll.py", "notes.start[order] * fs + _EPSILON", "notes.start[order] * fs + 1"),
+    "roll one frame late": (
+        "data/piano_roll.py",
+        "_nearest_edge(notes.start[order], fs)",
+        "_nearest_edge(notes.start[order], fs) + 1",
+    ),
     "sign of delta": ("models/mamba.py", "dt = F.softplus(self.dt_proj(dt))", "dt = -F.softplus(self.dt_proj(dt))"),
     "target not shifted": ("learn/dataset.py", "window[:, :-1], window[:, 1:]\n", "window[:, :-1], window[:, :-1]\n"),
     "temperature upside down": ("models/generation.py", ".mul_(temperature)", ".div_(temperature)"),
