@@ -9,13 +9,12 @@ from pathlib import Path
 import torch
 
 from .. import config, files
-from ..models.heads import HEADS
 from ..models.lstm import MusicLSTM
 from ..models.mamba import MusicMamba
 from .parallel import processes
 
 MODELS = {"MusicMamba": MusicMamba, "MusicLSTM": MusicLSTM}
-WORDS = ("s6", "ssd", *HEADS)  # in the config of a model; all else in it is numbers
+WORDS = ("s6", "ssd", "keys", "chords")  # in the config of a model; all else in it is numbers
 NUMBERS = (bool, int, float, type(None))
 
 KINDS = {  # of the entries of a checkpoint

@@ -13,7 +13,6 @@ from tqdm.auto import tqdm
 from .. import config, faults, files
 from ..config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
 from ..models.frame_model import in_eval
-from ..models.heads import use_head
 from ..models.scan import leave_out_of_compiling
 from . import parallel
 from .checkpoints import BEST, LAST, PREVIOUS, keep_earlier_run, load_last, restore_run, run_state, save_checkpoint
@@ -28,7 +27,6 @@ def fit(
     rolls,
     epochs=NUM_EPOCHS,
     *,
-    head=None,
     sequence_length=SEQUENCE_LENGTH,
     stride=STRIDE,
     batch_size=BATCH_SIZE,
@@ -63,8 +61,6 @@ def fit(
         model: `MusicMamba`, `MusicLSTM`, or one like them with a dict `config`; it is moved to the device.
         rolls: dict with `"train"` and `"validation"`: `RollSplit`s or lists of `(T, P)` arrays or tensors.
         epochs: epochs in all, those before a resume included, default 25.
-        head: `"keys"`, 88 independent keys, or `"chords"`, whole frames (`ChordHead`); default what the model has.
-            A model that has another one is given a new one.
         sequence_length, stride: frames of the training windows, default 64 and 16.
         batch_size: windows of a step, those of all processes together, default 64.
         learning_rate: of AdamW at its highest, default 1e-3; see `learning_rate_at`.
@@ -103,7 +99,6 @@ def fit(
             or a checkpoint of another model or run.
     """
     faults.check_run(model, rolls, epochs, accumulate, save_every)
-    use_head(model, head)
     folder = Path(folder) if folder else files.MIDI_DATA
     device = config.pick_device(device)
     model.to(device)

@@ -1,11 +1,132 @@
-"""What every model of frames shares."""
+"""What every network of the course has in common: frames in, logits of the next frame out, and two optional heads."""
 
 from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..config import NUM_PITCHES
+from .chords import ChordHead
+from .velocity import VelocityHead
+
+
+class FrameModel(nn.Module):
+    """A network that reads a piano roll frame by frame and predicts the next frame.
+
+    `MusicLSTM` and `MusicMamba` derive from it, and a network of your own can. Everything in the package then treats
+    yours as it treats ours: `fit`, `evaluate`, `generate_music`, `save_checkpoint` and, given its class,
+    `load_model(path, model_class=MusicGRU)`:
+
+        class MusicGRU(FrameModel):
+            def __init__(self, num_pitches=88, width=256, head="keys", velocity=0):
+                super().__init__(width, num_pitches=num_pitches, head=head, velocity=velocity, width=width)
+                self.gru = nn.GRU(num_pitches, width, batch_first=True)
+
+            def features(self, x, hidden=None):
+                return self.gru(x, hidden)
+
+    It takes three things. Call `super().__init__` first, with the length of a feature vector, the three shared
+    settings, and every other argument of your own `__init__` by name: they go into `config`, from which a checkpoint
+    builds the model again. Name no layer `output`, `chords` or `velocity`. And write `features(x, hidden=None)`:
+
+        x: frames, `(B, T, num_pitches)`, 1 where a key is down and 0 elsewhere.
+        hidden: what the last call returned, to continue from there; `None` starts afresh.
+        returns: features `(B, T, feature_size)`, those at t made from frames 0 to t only, and the new `hidden`.
+            That is one tensor or a tuple of tensors `(layers, B, ...)` as `nn.GRU` and `nn.LSTM` have it, or for each
+            layer a tuple of tensors `(B, ...)`, or `None` from a network without memory.
+
+    Notebook: 03_lstm_baseline
+
+    Args:
+        feature_size: D, length of a feature vector.
+        num_pitches: keys P in a frame, default 88.
+        head: `"keys"`, each key by itself (the default), or `"chords"`, whole frames by a `ChordHead`.
+        velocity: bins of a `VelocityHead`, default 0 for none.
+        config: the other arguments of the subclass, numbers or text.
+
+    Attributes:
+        config: all arguments as a plain dict; `type(model)(**model.config)` builds the same model.
+        feature_size: D.
+        output: linear layer from features to logits, `(..., D)` to `(..., P)`.
+        chords: `ChordHead` or `None`.
+        velocity: `VelocityHead` or `None`.
+
+    Raises:
+        ValueError: another head, or a number of bins below 0.
+    """
+
+    def __init__(self, feature_size, *, num_pitches=NUM_PITCHES, head="keys", velocity=0, **config):
+        super().__init__()
+        if head not in ("keys", "chords"):
+            raise ValueError(f"head is {head!r}; use 'keys' or 'chords'")
+        if velocity < 0:
+            raise ValueError(f"velocity is {velocity}; use a number of bins, such as 32, or 0 for none")
+        self.config = {"num_pitches": num_pitches, **config, "head": head, "velocity": velocity}
+        self.feature_size = feature_size
+        self.output = nn.Linear(feature_size, num_pitches)
+        self.chords = ChordHead(feature_size, num_pitches) if head == "chords" else None
+        self.velocity = VelocityHead(feature_size, velocity, num_pitches) if velocity else None
+
+    def forward(self, x, hidden=None):
+        """Logits of the next frame, for every frame.
+
+        Args:
+            x: frames, `(B, T, num_pitches)`, 1 where a key is down and 0 elsewhere.
+            hidden: what an earlier call returned, to go on where it stopped; default a fresh start.
+
+        Returns:
+            logits: `(B, T, num_pitches)`; `logits[:, t]` are about frame t + 1. `sigmoid` makes probabilities.
+            hidden: the state after the last frame.
+
+        Raises:
+            ValueError: `x` or `hidden` has another shape.
+        """
+        self.check(x, hidden)
+        features, hidden = self.features(x, hidden)
+        return self.output(features), hidden
+
+    def features(self, x, hidden=None):
+        """What the network knows after each frame; a subclass says how (see above)."""
+        raise NotImplementedError(f"{type(self).__name__} has no features(x, hidden): see the docstring of FrameModel")
+
+    def hidden_shapes(self, batch):
+        """The shapes of `hidden` for a batch of B, nested in lists as `hidden` is; `None` (the default) if unknown."""
+        return None
+
+    def check(self, x, hidden=None):
+        """Refuse inputs that do not fit, with `ValueError`; a `hidden` only where `hidden_shapes` is known."""
+        keys = self.config["num_pitches"]
+        if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != keys:
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected (B, T, {keys}): batch, at least one frame, keys")
+        expected = self.hidden_shapes(len(x))
+        if hidden is not None and expected is not None and _shapes(hidden) != expected:
+            raise ValueError(
+                f"hidden does not fit this {type(self).__name__} and a batch of {len(x)}; expected tensors of shapes "
+                f"{expected}. Pass what this model returned for the same batch, or None to start afresh"
+            )
+
+    def weights(self):
+        """Copies of all weights as numpy arrays, for whatever runs the network without torch.
+
+        Returns:
+            weights: dict from the names of `state_dict()` to float32 arrays.
+            config: `config` and `"model"`, the name of the class.
+        """
+        arrays = {name: np.array(weight.float().cpu()) for name, weight in self.state_dict().items()}
+        return arrays, {**self.config, "model": type(self).__name__}
+
+
+def _shapes(hidden):
+    """The shapes of all tensors of a state, nested in lists as they are; `None` for anything else."""
+    if torch.is_tensor(hidden):
+        return tuple(hidden.shape)
+    return [_shapes(part) for part in hidden] if isinstance(hidden, (tuple, list)) else None
 
 
 @contextmanager
 def in_eval(model):
-    """A model without dropout; after the block, even if it failed or was interrupted, it trains on if it did before."""
+    """Switches dropout off inside the block, and restores training mode after it, even if it failed."""
     was_training = model.training
     model.eval()
     try:

@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .heads import use_head
+from .frame_model import FrameModel
 from .layers import CausalConv, RMSNorm
 from .scan import scan_step, selective_scan, ssd_scan, ssd_step
 
@@ -39,7 +39,7 @@ HEAD_WIDTH = 64  # channels per head of the SSD form
 TILE = 1024  # frames, of all pieces together, that a CPU works on at a time
 
 
-class MusicMamba(nn.Module):
+class MusicMamba(FrameModel):
     """Predicts the next frame of a piano roll with a stack of Mamba blocks.
 
     Notebook: 04_mamba
@@ -54,11 +54,7 @@ class MusicMamba(nn.Module):
         ssm: `"s6"`, the scan of Mamba, or `"ssd"`, the faster one of Mamba-2 (expand * d_model must then be a
             multiple of 64).
         dropout: part of each block's output dropped in training, 0 to 1, default 0.
-        heads: `head` (`"keys"` or `"chords"`) and `velocity` (bins, 0 for none), see `use_head`; default keys alone.
-
-    Attributes:
-        config: the arguments above as a plain dict; `MusicMamba(**config)` builds the same model.
-        feature_size: length D of a feature vector.
+        head, velocity: as `FrameModel`, default `"keys"` and 0.
 
     Raises:
         ValueError: `ssm` is neither, or the width does not divide into heads.
@@ -68,63 +64,43 @@ class MusicMamba(nn.Module):
     """
 
     def __init__(
-        self, num_pitches=88, d_model=256, n_layers=4, d_state=None, d_conv=4, expand=2, ssm="s6", dropout=0.0, **heads
+        self,
+        num_pitches=88,
+        d_model=256,
+        n_layers=4,
+        d_state=None,
+        d_conv=4,
+        expand=2,
+        ssm="s6",
+        dropout=0.0,
+        *,
+        head="keys",
+        velocity=0,
     ):
-        super().__init__()
         if ssm not in ("s6", "ssd"):
             raise ValueError(f"ssm is {ssm!r}; use 's6' or 'ssd'")
         d_state = d_state or {"s6": 16, "ssd": 64}[ssm]
-        self.config = dict(num_pitches=num_pitches, d_model=d_model, n_layers=n_layers, d_state=d_state)
-        self.config.update(d_conv=d_conv, expand=expand, ssm=ssm, dropout=dropout, head="keys", velocity=0)
-        self.feature_size = d_model
+        settings = dict(d_model=d_model, n_layers=n_layers, d_state=d_state, d_conv=d_conv, expand=expand, ssm=ssm)
+        shared = dict(num_pitches=num_pitches, head=head, velocity=velocity)
+        super().__init__(d_model, **shared, **settings, dropout=dropout)
         block = {"s6": S6Block, "ssd": SSDBlock}[ssm]
         self.embed = nn.Linear(num_pitches, d_model)
         self.embed.weight._no_weight_decay = True
         self.layers = nn.ModuleList(block(d_model, d_state, d_conv, expand) for _ in range(n_layers))
         self.norm = RMSNorm(d_model)
-        self.output = nn.Linear(d_model, num_pitches)
-        self.chords = self.velocity = None
-        use_head(self, **heads)
 
-    def forward(self, x, hidden=None):
-        """Logits of the next frame, for every frame.
+    def features(self, x, hidden=None):
+        """What the network knows after each frame.
 
         Args:
             x: frames, `(B, T, num_pitches)`, 1 where a key is down and 0 elsewhere.
             hidden: what an earlier call returned, to go on where it stopped; default a fresh start.
 
         Returns:
-            logits: `(B, T, num_pitches)`; `logits[:, t]` are about frame t + 1. `sigmoid` makes probabilities.
+            features: `(B, T, d_model)`.
             hidden: for each block `(conv_state (B, d_conv - 1, D), ssm_state (B, N, D))`; with `ssm="ssd"`
                 `(conv_state (B, d_conv - 1, D + 2 N), ssm_state (B, H, N, 64))`.
-
-        Raises:
-            ValueError: `x` or `hidden` has another shape.
         """
-        features, hidden = self.features(x, hidden)
-        return self.output(features), hidden
-
-    def features(self, x, hidden=None):
-        """What the model knows after each frame, before it is turned into logits.
-
-        Args:
-            x: as in `forward`.
-            hidden: as in `forward`.
-
-        Returns:
-            features: `(B, T, feature_size)`.
-            hidden: as in `forward`.
-
-        Raises:
-            ValueError: `x` or `hidden` has another shape.
-        """
-        if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != self.config["num_pitches"]:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}; expected (B, T, {self.config['num_pitches']}): "
-                "batch, at least one frame, keys"
-            )
-        if hidden is not None:
-            self._check(hidden, x.shape[0])
         rows = max(1, TILE // x.shape[1])
         if x.device.type != "cpu" or (x.shape[0] <= rows and x.shape[1] <= TILE):
             return self._tile(x, hidden)
@@ -154,18 +130,9 @@ class MusicMamba(nn.Module):
         features = self.norm(stream)
         return features.unsqueeze(1) if one_frame else features, tuple(states)
 
-    def _check(self, hidden, batch):
-        expected = [[(batch, *shape) for shape in layer.state_shapes] for layer in self.layers]
-        try:
-            fits = [[part.shape for part in layer] for layer in hidden] == expected
-        except (TypeError, AttributeError):
-            fits = False
-        if not fits:
-            raise ValueError(
-                f"hidden does not fit this MusicMamba and a batch of {batch}; expected {len(self.layers)} pairs of "
-                f"states of shapes {expected[0]}. Pass what this model returned for the same batch, or None to "
-                "start afresh"
-            )
+    def hidden_shapes(self, batch):
+        """Those of the two states of each block."""
+        return [[(batch, *shape) for shape in layer.state_shapes] for layer in self.layers]
 
 
 class S6Block(nn.Module):
