@@ -21,15 +21,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pretty_midi
 
-from midigen_utils.show.player import player
 from midigen_utils.config import MIDI_CONFIG, scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import SPLITS, load_corpus
-from midigen_utils.data.descriptors import durations, keys_sounding
+from midigen_utils.data import SPLITS, Notes, durations, keys_sounding, load_corpus, midi_to_piano_roll, notes_to_roll
+from midigen_utils.data import read_notes, read_pedal, sustained
 from midigen_utils.exercises import check
-from midigen_utils.data.midi import Notes, read_notes, read_pedal, sustained
-from midigen_utils.data.piano_roll import midi_to_piano_roll, notes_to_roll
-from midigen_utils.show.plotting import note_name, plot_histogram, plot_two_rolls
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.show import note_name, player, plot_histogram, plot_two_rolls
 
 # %% [markdown]
 # ## Settings

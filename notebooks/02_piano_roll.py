@@ -22,15 +22,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pretty_midi
 
-from midigen_utils.show.player import player
 from midigen_utils.config import MIDI_CONFIG, SEQUENCE_LENGTH, STRIDE, scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import load_corpus
+from midigen_utils.data import Notes, bin_to_velocity, load_corpus, midi_to_piano_roll, notes_to_roll
+from midigen_utils.data import piano_roll_to_midi, read_notes, read_pedal, roll_to_notes, sustained, velocity_to_bin
 from midigen_utils.exercises import check
-from midigen_utils.data.midi import Notes, read_notes, read_pedal, sustained
-from midigen_utils.data.piano_roll import bin_to_velocity, midi_to_piano_roll, notes_to_roll, piano_roll_to_midi
-from midigen_utils.data.piano_roll import roll_to_notes, velocity_to_bin
-from midigen_utils.show.plotting import BLUE, GREY, ORANGE, note_name, plot_piano_roll, plot_two_rolls
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.show import BLUE, GREY, ORANGE, note_name, player, plot_piano_roll, plot_two_rolls
 
 # %% [markdown]
 # ## Settings

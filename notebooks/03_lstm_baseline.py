@@ -27,21 +27,14 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from midigen_utils.show.player import player
-from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.checkpoints import load_checkpoint, load_model, save_checkpoint
 from midigen_utils.config import GRAD_CLIP, MIDI_CONFIG, SEQUENCE_LENGTH, scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import load_corpus
-from midigen_utils.learn.dataset import Batches, SequenceDataset
-from midigen_utils.data.descriptors import keys_sounding
+from midigen_utils.data import keys_sounding, load_corpus, load_piano_rolls, midi_to_piano_roll, roll_to_notes
 from midigen_utils.exercises import check
-from midigen_utils.models.generation import generate_music
-from midigen_utils.models.lstm import MusicLSTM
-from midigen_utils.learn.metrics import fit_baselines, frame_nll
-from midigen_utils.data.piano_roll import midi_to_piano_roll, roll_to_notes
-from midigen_utils.show.plotting import BLUE, GREEN, GREY, ORANGE, note_name, plot_piano_roll
-from midigen_utils.learn.training import evaluate, fit, learning_rate_at, make_optimizer
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.learn import Batches, SequenceDataset, evaluate, fit, fit_baselines, frame_nll, learning_rate_at
+from midigen_utils.learn import load_checkpoint, load_model, make_optimizer, save_checkpoint
+from midigen_utils.models import MusicLSTM, generate_music
+from midigen_utils.show import BLUE, GREEN, GREY, ORANGE, note_name, player, plot_piano_roll
 
 # %% [markdown]
 # ## Settings

@@ -26,21 +26,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from midigen_utils.show.player import player
-from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.checkpoints import load_model
 from midigen_utils.config import SEQUENCE_LENGTH, scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import load_corpus
-from midigen_utils.learn.dataset import Batches, SequenceDataset
+from midigen_utils.data import load_corpus, load_piano_rolls
 from midigen_utils.exercises import check
-from midigen_utils.models.generation import generate_music
-from midigen_utils.models.lstm import MusicLSTM
-from midigen_utils.models.mamba import CausalConv, MusicMamba, RMSNorm, S6Block
-from midigen_utils.learn.metrics import fit_baselines, predict
-from midigen_utils.show.plotting import BLUE, GREEN, GREY, ORANGE, PINK, plot_delta
-from midigen_utils.models.scan import scan_loop, scan_step, scan_textbook, selective_scan
-from midigen_utils.learn.training import evaluate, fit, make_optimizer
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.learn import Batches, SequenceDataset, evaluate, fit, fit_baselines, load_model, make_optimizer
+from midigen_utils.learn import predict
+from midigen_utils.models import CausalConv, MusicLSTM, MusicMamba, RMSNorm, S6Block, generate_music, scan_loop
+from midigen_utils.models import scan_step, scan_textbook, selective_scan
+from midigen_utils.show import BLUE, GREEN, GREY, ORANGE, PINK, player, plot_delta
 
 # %% [markdown]
 # ## Settings

@@ -25,23 +25,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from midigen_utils.show.player import player
-from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.checkpoints import load_model
-from midigen_utils.apps.studio import studio
+from midigen_utils.apps import blind_test, luck, studio
 from midigen_utils.config import MIDI_CONFIG, SEQUENCE_LENGTH, scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import load_corpus
-from midigen_utils.data.descriptors import MAJOR_SCALE, describe, pitch_class_histogram
+from midigen_utils.data import MAJOR_SCALE, describe, load_corpus, load_piano_rolls, piano_roll_to_midi
+from midigen_utils.data import pitch_class_histogram, read_notes, roll_to_notes
 from midigen_utils.exercises import check
-from midigen_utils.models.generation import generate_from_random_seed, generate_music, generate_random_seed
-from midigen_utils.apps.blind_test import blind_test, luck
-from midigen_utils.learn.metrics import fit_baselines
-from midigen_utils.data.midi import read_notes
-from midigen_utils.data.piano_roll import piano_roll_to_midi, roll_to_notes
-from midigen_utils.show.sound import play_piano_roll
-from midigen_utils.show.plotting import BLUE, GREEN, GREY, NOTE_NAMES, ORANGE, plot_piano_roll
-from midigen_utils.learn.training import evaluate, fit
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.learn import evaluate, fit, fit_baselines, load_model
+from midigen_utils.models import generate_from_random_seed, generate_music, generate_random_seed
+from midigen_utils.show import BLUE, GREEN, GREY, NOTE_NAMES, ORANGE, play_piano_roll, player, plot_piano_roll
 
 # %% [markdown]
 # ## Settings

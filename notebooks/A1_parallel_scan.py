@@ -25,17 +25,14 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from midigen_utils.show.player import player
-from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.checkpoints import load_model
 from midigen_utils.config import SEQUENCE_LENGTH, scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import load_corpus
+from midigen_utils.data import load_corpus, load_piano_rolls
 from midigen_utils.exercises import check
-from midigen_utils.models.generation import generate_music
-from midigen_utils.models.mamba import MusicMamba
-from midigen_utils.show.plotting import BLUE, GREEN, GREY, ORANGE, PINK
-from midigen_utils.models.scan import scan_loop, scan_textbook, selective_scan, ssd_scan, ssd_step
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.learn import load_model
+from midigen_utils.models import MusicMamba, generate_music, scan_loop, scan_textbook, selective_scan, ssd_scan
+from midigen_utils.models import ssd_step
+from midigen_utils.show import BLUE, GREEN, GREY, ORANGE, PINK, player
 
 # %% [markdown]
 # ## Settings

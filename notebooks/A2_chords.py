@@ -27,19 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from midigen_utils.show.player import player
-from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.checkpoints import load_model
-from midigen_utils.models.chords import CANDIDATES, ChordHead
 from midigen_utils.config import SEQUENCE_LENGTH, scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import load_corpus
+from midigen_utils.data import load_corpus, load_piano_rolls
 from midigen_utils.exercises import check
-from midigen_utils.models.generation import generate_music
-from midigen_utils.models.lstm import MusicLSTM
-from midigen_utils.learn.metrics import fit_baselines, frame_nll
-from midigen_utils.show.plotting import BLUE, GREY, ORANGE, note_name
-from midigen_utils.learn.training import evaluate, fit
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.learn import evaluate, fit, fit_baselines, frame_nll, load_model
+from midigen_utils.models import CANDIDATES, ChordHead, MusicLSTM, generate_music
+from midigen_utils.show import BLUE, GREY, ORANGE, note_name, player
 
 # %% [markdown]
 # ## Settings

@@ -31,18 +31,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from midigen_utils.__main__ import main
-from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.checkpoints import load_checkpoint, load_model
 from midigen_utils.config import scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import load_corpus
-from midigen_utils.learn.dataset import Batches, PieceBatches, SequenceDataset
+from midigen_utils.data import load_corpus, load_piano_rolls
 from midigen_utils.exercises import check
-from midigen_utils.models.lstm import MusicLSTM
-from midigen_utils.models.mamba import MusicMamba
-from midigen_utils.learn.metrics import TrainingLoss, carry, predict
-from midigen_utils.show.plotting import BLUE, GREEN, GREY, ORANGE
-from midigen_utils.learn.training import fit, make_optimizer
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.learn import Batches, PieceBatches, SequenceDataset, TrainingLoss, carry, fit, load_checkpoint
+from midigen_utils.learn import load_model, make_optimizer, predict
+from midigen_utils.models import MusicLSTM, MusicMamba
+from midigen_utils.show import BLUE, GREEN, GREY, ORANGE
 
 # %% [markdown]
 # ## Settings

@@ -32,22 +32,14 @@ import numpy as np
 import pretty_midi
 import torch
 
-from midigen_utils.show.player import player
-from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.checkpoints import export_model, load_model
 from midigen_utils.config import MIDI_CONFIG, SEQUENCE_LENGTH, scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import COLUMNS, SPLITS, load_corpus
-from midigen_utils.learn.dataset import SequenceDataset
-from midigen_utils.data.descriptors import durations, keys_sounding, pedal_rate
+from midigen_utils.data import COLUMNS, SPLITS, Notes, durations, keys_sounding, load_corpus, load_piano_rolls
+from midigen_utils.data import midi_to_piano_roll, pedal_rate, piano_roll_to_midi, read_notes, read_pedal, write_midi
 from midigen_utils.exercises import check
-from midigen_utils.models.generation import generate_music
-from midigen_utils.models.mamba import MusicMamba
-from midigen_utils.learn.metrics import fit_baselines
-from midigen_utils.data.midi import Notes, read_notes, read_pedal, write_midi
-from midigen_utils.data.piano_roll import midi_to_piano_roll, piano_roll_to_midi
-from midigen_utils.show.plotting import BLUE, GREEN, GREY, ORANGE, PINK, note_name, plot_histogram
-from midigen_utils.learn.training import evaluate, fit
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.learn import SequenceDataset, evaluate, export_model, fit, fit_baselines, load_model
+from midigen_utils.models import MusicMamba, generate_music
+from midigen_utils.show import BLUE, GREEN, GREY, ORANGE, PINK, note_name, player, plot_histogram
 
 # %% [markdown]
 # ## Settings

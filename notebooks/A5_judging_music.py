@@ -25,20 +25,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from midigen_utils.show.player import player
-from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.checkpoints import load_model
+from midigen_utils.apps import blind_test, luck
 from midigen_utils.config import MIDI_CONFIG, SEQUENCE_LENGTH, scaled
-from midigen_utils.files import MIDI_DATA
-from midigen_utils.data.corpus import load_corpus
-from midigen_utils.data.descriptors import MAJOR_SCALE, describe
+from midigen_utils.data import MAJOR_SCALE, Notes, describe, load_corpus, load_piano_rolls, notes_to_roll, roll_to_notes
 from midigen_utils.exercises import check
-from midigen_utils.models.generation import generate_music
-from midigen_utils.apps.blind_test import blind_test, luck
-from midigen_utils.learn.metrics import predict
-from midigen_utils.data.midi import Notes
-from midigen_utils.data.piano_roll import notes_to_roll, roll_to_notes
-from midigen_utils.show.plotting import BLUE, GREEN, GREY, NOTE_NAMES, ORANGE, PINK
+from midigen_utils.files import MIDI_DATA
+from midigen_utils.learn import load_model, predict
+from midigen_utils.models import generate_music
+from midigen_utils.show import BLUE, GREEN, GREY, NOTE_NAMES, ORANGE, PINK, player
 
 # %% [markdown]
 # ## Settings

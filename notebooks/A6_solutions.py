@@ -12,14 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from midigen_utils.apps import luck
 from midigen_utils.config import MIDI_CONFIG, scaled
-from midigen_utils.data.corpus import load_corpus
+from midigen_utils.data import Notes, bin_to_velocity, load_corpus, midi_to_piano_roll, read_notes, roll_to_notes
+from midigen_utils.data import velocity_to_bin
 from midigen_utils.exercises import check
-from midigen_utils.models.generation import generate_random_seed
-from midigen_utils.apps.blind_test import luck
-from midigen_utils.models.mamba import MusicMamba
-from midigen_utils.data.midi import Notes, read_notes
-from midigen_utils.data.piano_roll import bin_to_velocity, midi_to_piano_roll, roll_to_notes, velocity_to_bin
+from midigen_utils.models import MusicMamba, generate_random_seed
 
 # %% tags=["nbval-ignore-output"]
 CORPUS = os.environ.get("MIDIGEN_CORPUS", "bach")  # or "maestro", after `make data`
