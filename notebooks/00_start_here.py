@@ -16,13 +16,13 @@ from midigen_utils import midi_to_piano_roll, player, seed_everything
 from midigen_utils.files import MIDI_DATA
 
 CORPUS = os.environ.get("MIDIGEN_CORPUS", "bach")  # or "maestro", after `make data`
-piece = load_corpus(CORPUS).split("test")[2]
+piece = load_corpus(CORPUS).split("validation")[2]
 seed = midi_to_piano_roll(piece.path, MIDI_CONFIG)[: 4 * 16]  # 4 seconds, 16 rows in each
 
 
 def listen(model, name):
     """Twelve seconds of music: four of the piece, eight of the model."""
-    music = generate_music(model, seed, 8 * 16, random_seed=14)  # chosen from twenty-two takes
+    music = generate_music(model, seed, 8 * 16, random_seed=14)  # another number, another take
     return player(music, seed_frames=len(seed), title=name, composer=f"goes on from {piece.title}")
 
 
@@ -86,9 +86,9 @@ for model in (MusicLSTM(), MusicMamba()):
 # make notebooks     # opens JupyterLab here
 # ```
 #
-# Without `make` (on Windows, say) the README has the plain commands. Python 3.11 or newer, two processor cores, 2 GB
-# of memory and 2 GB of disk are enough (on Linux without `TORCH_INDEX` more, see the README); a graphics card is used
-# where there is one, and not needed.
+# Without `make` (on Windows, say) `docs/without_make.md` has the plain commands. Python 3.11 or newer, two processor
+# cores, 2 GB of memory and 2 GB of disk are enough (on Linux without `TORCH_INDEX` more, see the README); a graphics
+# card is used where there is one, and not needed.
 #
 # - *Shift+Enter* runs one cell and goes on to the next. ▶▶ restarts and runs all of them; it asks first. What you
 #   typed stays, what was computed is computed anew. A star, `[*]`, means working, not broken.

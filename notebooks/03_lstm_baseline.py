@@ -831,7 +831,7 @@ for name, music in players.items():
 # coins strike several keys at once by accident, and not those that belong together.)
 #
 # Each answer was as good as it can be; what is missing is that they belong together. The chord head decides one key
-# after the other, `p(key | lower keys)` (`midigen_utils/chords.py`; appendix [A2](A2_chords.ipynb) builds it by
+# after the other, `p(key | lower keys)` (`midigen_utils/models/chords.py`; appendix [A2](A2_chords.ipynb) builds it by
 # hand). The pretrained model at the top of this notebook has it. Here is the same network with the same seed, but
 # with 88 coins:
 

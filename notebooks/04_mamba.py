@@ -32,7 +32,7 @@ from midigen_utils.exercises import check
 from midigen_utils.files import MIDI_DATA
 from midigen_utils.learn import Batches, SequenceDataset, evaluate, fit, fit_baselines, load_model, make_optimizer
 from midigen_utils.learn import predict
-from midigen_utils.models import CausalConv, MusicLSTM, MusicMamba, RMSNorm, S6Block, generate_music, scan_loop
+from midigen_utils.models import CausalConv, MusicLSTM, MusicMamba, S6Block, generate_music, scan_loop
 from midigen_utils.models import scan_step, scan_textbook, selective_scan
 from midigen_utils.show import BLUE, GREEN, GREY, ORANGE, PINK, player, plot_delta
 
@@ -63,9 +63,9 @@ piece, roll = corpus.split("validation")[PIECE], rolls["validation"][PIECE]
 
 # %% tags=["nbval-ignore-output"]
 pretrained = load_model(MIDI_DATA / "pretrained" / "mamba.pt")
-seed = rolls["test"][0][:SEQUENCE_LENGTH]
+seed = rolls["validation"][0][:SEQUENCE_LENGTH]
 music = generate_music(pretrained, seed, COMPOSED, temperature=0.9, random_seed=4)
-player(music, seed_frames=len(seed), title="Continued by MusicMamba", composer=corpus.split("test")[0].composer)
+player(music, seed_frames=len(seed), title="Continued by MusicMamba", composer=corpus.split("validation")[0].composer)
 
 # %% [markdown]
 # ## Letters
@@ -373,7 +373,7 @@ _ = ax.set(xlabel="frame", ylabel="mean step size Δ", title="The clock stands s
 # **selection**, and it is what sets Mamba apart from its predecessors (S4 and others), whose Δ, B and C are the same
 # for all frames.
 #
-# And the LSTM? Its gates look at what comes in, so it can select, too: in `benchmarks/README.md` it solves a longer
+# And the LSTM? Its gates look at what comes in, so it can select, too: in `docs/results.md` it solves a longer
 # variant of this toy, and so does Mamba-2 (the Mamba of this notebook was not run on that).
 # The difference is what the choice depends on. An LSTM's gates also look at its own memory, `h`. Mamba's Δ, B and C
 # look at the input alone, so all of them are known before the first step, and the stride over many frames stays
@@ -512,7 +512,7 @@ for form in (scan, scan_loop, selective_scan, scan_by_doubling):
 # %% [markdown]
 # Read along the first row: what happens from one length to the next, twice as long? Then down a column. On a CPU the
 # plain loop, written well, can be expected to beat the parallel scan: doubling does log₂ L times the work, all of it
-# through main memory, and a CPU has no thousand cores to do it at once. `benchmarks/README.md` has careful
+# through main memory, and a CPU has no thousand cores to do it at once. `docs/results.md` has careful
 # measurements, on one thread of a CPU: there the package's scan takes between a third and a tenth of the time of a
 # parallel scan by Blelloch (`mambapy`), depending on how memory is allocated for the latter. On a GPU it is said to be
 # the other way round; that we have not measured. The appendix [A1](A1_parallel_scan.ipynb) tells the whole story.
@@ -550,7 +550,7 @@ print("out", tuple(Skeleton()(stream).shape))
 # ### RMSNorm
 #
 # Numbers in the stream may grow from block to block. Each vector is divided by its root mean square, so that it
-# enters with size 1, and multiplied by learned weights.
+# enters with size 1, and multiplied by learned weights. Torch has it; our one line agrees.
 
 
 # %%
@@ -558,7 +558,7 @@ def rms_norm(x, weight, eps=1e-5):
     return x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + eps) * weight
 
 
-norm = RMSNorm(256)
+norm = nn.RMSNorm(256, eps=1e-5)  # torch's own
 with torch.no_grad():
     norm.weight.uniform_(0.5, 2)  # a new one has only ones
 assert torch.allclose(norm(stream), rms_norm(stream, norm.weight), atol=1e-5)
@@ -630,7 +630,7 @@ _ = ax.legend(frameon=False)
 class Block(nn.Module):
     def __init__(self, d=256, D=512, N=16, K=4, R=16):
         super().__init__()
-        self.norm = RMSNorm(d)
+        self.norm = nn.RMSNorm(d, eps=1e-5)
         self.in_proj = nn.Linear(d, 2 * D, bias=False)
         self.conv = CausalConv(D, K)
         self.x_proj = nn.Linear(D, R + 2 * N, bias=False)
@@ -685,7 +685,7 @@ class Model(nn.Module):
         super().__init__()
         self.embed = nn.Linear(88, d)
         self.layers = nn.ModuleList(Block(d) for _ in range(layers))
-        self.norm = RMSNorm(d)
+        self.norm = nn.RMSNorm(d, eps=1e-5)
         self.output = nn.Linear(d, 88)
 
     def forward(self, x):  # (B, T, 88)
@@ -760,7 +760,7 @@ for frames, state in ((SEQUENCE_LENGTH, hidden), (len(roll), at_the_end)):
 #
 # Now the contest. Same pieces, same `fit`, same seed, so the same batches in the same order: 16 windows of 64 frames
 # a step. Both get one learning rate, which is the Mamba's best in our trials on MAESTRO; the LSTM did better there with
-# a lower one (`benchmarks/README.md`). To save time a window begins only every 256 rows:
+# a lower one (`docs/results.md`). To save time a window begins only every 256 rows:
 # both read the same quarter of the music. This is the beginning of a training, on equal terms.
 
 # %%
@@ -838,11 +838,11 @@ for name in models:
     assert rows[name][1]["nll"] < ENOUGH, "88 fair coins need 61 nats; training went wrong"
 
 # %% [markdown]
-# How to read it. *Down the nats*: lower is better, and "onset", the frames in which a key goes down, is where the
-# music is. The columns need not name the same leader. Whichever leads after so few steps, it is a lead of beginners;
-# one run, one seed. The README has a longer comparison, on 399 of MAESTRO's performances. *Parameters*: Mamba has
-# less than a third of the LSTM's. *Training*: the LSTM does more arithmetic, in a few large matrix products that a
-# CPU is very good at; Mamba does less, in many small operations. The column says how that comes out on your machine.
+# How to read it. *Down the nats*: lower is better, and "onset", the frames in which a key goes down, is where the music
+# is. The columns need not name the same leader. Whichever leads after so few steps, it is a lead of beginners; one run,
+# one seed. `docs/results.md` has a longer comparison, on 399 of MAESTRO's performances. *Parameters*: Mamba has less
+# than a third of the LSTM's. *Training*: the LSTM does more arithmetic, in a few large matrix products that a CPU is
+# very good at; Mamba does less, in many small operations. The column says how that comes out on your machine.
 # *Generation* has to be faster than 16 frames a second to keep up with the music; how many times faster are they?
 #
 # Two different questions hide in "which is better": what a *step* teaches, and what a *second* teaches. The two
@@ -922,8 +922,8 @@ _ = ax.legend(frameon=False)
 # other music a level says little. In the second half of their training the state was carried along whole pieces, but
 # no gradient went back further than a window of a few seconds: neither was ever told what to keep for longer.
 #
-# A longer experiment, with small models of one size that were trained with their state carried through whole pieces,
-# is in `benchmarks/README.md` (`memory.py`): beyond the cold start, what lies further back than 4 seconds is worth
+# A longer experiment, with small models of one size that were trained with their state carried through whole pieces, is
+# in `docs/results.md` (`benchmarks/memory.py`): beyond the cold start, what lies further back than 4 seconds is worth
 # 0.08 nats a frame to a small Mamba of this notebook's kind, 0.06 to a small Mamba-2, and next to nothing to a small
 # LSTM; two thirds of it come from the first 16 seconds. (The pretrained LSTM above gains more. It is forty times as
 # large, was trained for longer, and reads other music here.) The memory is there; how much of it music needs, and how
@@ -1025,9 +1025,9 @@ _ = ax.legend(frameon=False)
 # memory; ours runs everywhere, and our `selective_scan` takes from it the idea to compute states again rather than to
 # keep them. *Mamba-2.* If all buckets of all 64 channels of a group (a *head*) share one leak, the scan turns into a
 # few matrix products (SSD, "state space duality": it is a kind of attention, too). That gives up the different leaks,
-# and gets room for 64 buckets, at more speed. `MusicMamba(ssm="ssd")` is that model, and `midigen_utils/scan.py` has
-# it in some fifty lines. *Chords.* The models of the table answer 88 questions independently; the pretrained ones
-# have a head that decides on whole chords (`midigen_utils/chords.py`).
+# and gets room for 64 buckets, at more speed. `MusicMamba(ssm="ssd")` is that model, and
+# `midigen_utils/models/fast_scan.py` has it in some fifty lines. *Chords.* The models of the table answer 88 questions
+# independently; the pretrained ones have a head that decides on whole chords (`midigen_utils/models/chords.py`).
 #
 # ## Summary
 #

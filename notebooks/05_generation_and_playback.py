@@ -194,17 +194,17 @@ assert np.array_equal(mine, theirs[len(seed) :] > 0)
 
 # %% [markdown]
 # What does the package's version add? It goes on from several seeds at once; it computes a single row in numpy, which
-# is faster than torch for so little work (`stepping.py`); it knows how hard keys are struck; and it can decide a
-# whole chord instead of 88 coins.
+# is faster than torch for so little work (`midigen_utils/models/numpy_engine.py`); it knows how hard keys are struck;
+# and it can decide a whole chord instead of 88 coins.
 #
 # ### 88 coins, or one chord?
 #
 # Each key has a coin of its own. Suppose that a C is as likely next as the B beside it, one *or* the other: two coins
-# sometimes give both, and sometimes neither. A chord is one decision. So the pretrained models carry a second head
-# that spells the row from the lowest key up: having found one note, it looks again before it goes on to the next. The
-# file `midigen_utils/chords.py` holds it, and the appendix [A2](A2_chords.ipynb) builds it by hand. Here we listen to
-# the same model, first with 88 coins, then chord by chord, as `free` above was drawn already (`head="chords"`, for
-# this model the default).
+# sometimes give both, and sometimes neither. A chord is one decision. So the pretrained models carry a second head that
+# spells the row from the lowest key up: having found one note, it looks again before it goes on to the next. The file
+# `midigen_utils/models/chords.py` holds it, and the appendix [A2](A2_chords.ipynb) builds it by hand. Here we listen to
+# the same model, first with 88 coins, then chord by chord, as `free` above was drawn already (`head="chords"`, for this
+# model the default).
 
 # %% tags=["nbval-ignore-output"]
 coins = generate_music(mamba, seed, CLIP, TEMPERATURE, head="keys", random_seed=1)

@@ -64,7 +64,7 @@ piece, roll = corpus.split("validation")[PIECE], rolls["validation"][PIECE]
 
 # %% tags=["nbval-ignore-output"]
 pretrained = load_model(MIDI_DATA / "pretrained" / "mamba.pt")
-seed = rolls["test"][0][:SEQUENCE_LENGTH]
+seed = rolls["validation"][0][:SEQUENCE_LENGTH]
 music = generate_music(pretrained, seed, 128, temperature=0.9, random_seed=4)
 player(music, seed_frames=len(seed), title="Read by a scan, composed by a loop")
 
@@ -795,7 +795,7 @@ axes[0].invert_yaxis()
 # **SSD** is made for this. It does not compute the levels at all, except once per chunk. What it does instead are
 # matrix products, which every processor is best at.
 #
-# `benchmarks/README.md` compares at training size, 64 pieces of 64 frames, with the Blelloch scan of mamba.py: there
+# `docs/results.md` compares at training size, 64 pieces of 64 frames, with the Blelloch scan of mamba.py: there
 # the loop takes a seventh to two fifths of its time, and `selective_scan` less. So "the loop wins on a CPU" is true
 # of training in batches. It is no law of nature, as the second shape says.
 #

@@ -924,7 +924,7 @@ assert np.abs(got - wanted).max() < 0.02 and CANDIDATES == 32
 #
 # The measure of this course, nats per frame, is that of a row of papers since 2012, on data that is used to this day:
 # Bach's chorales in quarter notes (*JSB*) and folk tunes with chords in eighths (*Nottingham*). On the test part, lower
-# is better. The lines "ours" are from `benchmarks/README.md`, where every run stands with its command; they are not
+# is better. The lines "ours" are from `docs/results.md`, where every run stands with its command; they are not
 # measured here. *Joint* means that a frame is one decision, as with our chord head. The names at the left are kinds of
 # network; nothing here depends on them.
 #

@@ -101,8 +101,8 @@ print(f"after 2 s:  wiped {cost['wiped'][:, 32:].mean():.2f}, carried {cost['car
 # the keys have been down, the tempo and the tonality of the piece. Then it has heard most of what it needs. What lies
 # between the curves at the right is what music of more than two seconds ago is worth to this model: little, 0.05 nats
 # a frame by the second line of numbers. Where both curves rise and fall together, it is the music that does. (These
-# are chorales, and the model learned from performances. The README's section on memory asks the same of other models,
-# on performances.)
+# are chorales, and the model learned from performances. The section on memory in `docs/results.md` asks the same of
+# other models, on performances.)
 
 # %%
 assert cost["wiped"][:, :8].mean() > cost["carried"][:, :8].mean()
@@ -480,12 +480,12 @@ _ = grids[0].set_ylabel("process")
 # `torchrun` (or `python -m torch.distributed.run`) starts the processes and tells each its number, its *rank*. In the
 # program, torch's `DistributedDataParallel` wraps the model: backward then averages the gradients on its way, while it
 # is still computing those of earlier layers. It averages, and we want the sum over the count of the whole batch; so
-# `fit` multiplies by the number of processes. These lines of `midigen_utils/training.py` matter, shortened:
+# `fit` multiplies by the number of processes. These lines of `midigen_utils/learn/training.py` matter, shortened:
 #
 # ```python
-# for part in parallel.share(batch):  # this process's rows of the batch
-#     loss, nll, state = loss_function(*part)  # sums over them
-#     (loss / frames * parallel.processes()).backward()  # frames: of the whole batch
+# share = parallel.split_batch(batch)  # this process's rows of the batch
+# loss, nll, state = loss_function(*share)  # sums over them
+# (loss / frames * parallel.world_size()).backward()  # frames: of the whole batch
 # ```
 #
 # Everyone draws the same batches from the same seed and takes its own rows, so nothing has to be handed out. First with
@@ -558,10 +558,8 @@ print(f"activations: {size_of_all / 1e6:.1f} MB for 8 windows at once, {size_of_
 assert torch.allclose(accumulated, gradient(slice(0, 8)), atol=1e-7)
 
 # %% [markdown]
-# `fit(..., accumulate=4)` and `--accumulate 4` do this: the same step up to rounding, a quarter of the activations, and
-# a little more time, because small batches use a processor less well. With several processes each cuts its share in
-# such parts (`parallel.share(batch, accumulate)`), and only the last part talks to the others: its all-reduce carries
-# the sum of all parts.
+# The same step up to rounding, a quarter of the activations, and a little more time, because small batches use a
+# processor less well. (`fit` does not do it: our models are small, and a smaller batch is the shorter way.)
 #
 # ## How large a batch, what learning rate?
 #
@@ -678,9 +676,8 @@ _ = ax.set_title("writing takes 10 s (an assumption)")
 #
 # `fit` writes one after each epoch, after Ctrl-C, and every ten minutes in between (`save_every`). The table below has
 # epochs of hours for whole MAESTRO: with checkpoints after epochs only, an epoch of ten hours and a failure a day
-# would lose 10 / (2 * 24), a fifth of the time; ten minutes and a failure a day lose less than half a percent. The
-# checkpoint before the last is kept as well (`previous_model.pt`): should a broken disk cut the last one off, `resume`
-# says so and goes on from that.
+# would lose 10 / (2 * 24), a fifth of the time; ten minutes and a failure a day lose less than half a percent. Each is
+# written beside the last one and then renamed, so a failure while it writes leaves the last one whole.
 #
 # ## The commands
 #
@@ -702,8 +699,8 @@ _ = ax.set_title("writing takes 10 s (an assumption)")
 # - `--rdzv-id`: a name of the run, the same on all machines, so that two runs do not mix.
 #
 # **Slurm** is a program that hands out the machines of a cluster: you give it a script that says how many you need, and
-# it runs the script when they are free. The README has one around the last command, in its section "On several GPUs
-# and machines", with the options of `train` that matter here.
+# it runs the script when they are free. `docs/several_machines.md` has one around the last command, with the options of
+# `train` that matter here.
 #
 # What was tested for this course is two processes on one CPU, one of them killed and started again. NCCL, several
 # machines and Slurm were not: we had none.
@@ -753,20 +750,15 @@ folder.cleanup()
 # %% [markdown]
 # ## A million files
 #
-# MAESTRO has 1,276 files, GiantMIDI ten thousand, Lakh 178 thousand, Aria-MIDI more than a million. You would still
-# give one folder and no options. What has to change lies in three places of the package, and memory is the reason
-# each time:
+# MAESTRO has 1,276 files, GiantMIDI ten thousand, Lakh 178 thousand, Aria-MIDI more than a million. What has to change
+# for them? Memory is the question each time:
 #
 # - *Rolls* take 5 MB an hour: for the first minute of each of 1.2 million files 101 GB, which fit a disk and no
-#   memory. The cache is cut into *shards*, files with the rolls of up to 32,768 pieces, and mapped: the system reads
-#   what a batch needs (`cache.py`). A build that was stopped goes on after the last whole shard.
+#   memory. So the rolls of a split lie end to end in one file, and the file is mapped: the system reads what a batch
+#   needs (`data/rolls.py`).
 # - *Windows*: these minutes have 67 million windows, and a list of where each begins would take half a gigabyte. So
-#   only how many windows each piece has is kept; in which piece window n lies is a binary search (`dataset.py`).
-# - *Their order*: a shuffled list of 67 million numbers is half a gigabyte again. Beyond four million windows the order
-#   is computed where it is needed, by a small cipher: a function with a key that takes each number to another one, each
-#   once (`shuffling.py`). A resumed run needs the key and its place, no list.
-#
-# `benchmarks/README.md` has what was measured, with up to 100,000 files.
+#   only how many windows each piece has is kept; in which piece window n lies is a binary search (`learn/dataset.py`).
+# - *Their order* is a shuffled list of 67 million numbers, half a gigabyte again. That one we pay.
 #
 # ## What is left out
 #

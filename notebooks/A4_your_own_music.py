@@ -632,11 +632,11 @@ assert curves["all"][1][-1] < curves["new"][1][-1]
 #
 # ## Before and after
 #
-# Now the ear. A piece of the test split, which no model has read; its first four seconds, and the same random numbers.
-# First the real piece, then the model before it read the folder, and after.
+# Now the ear. A piece of the validation split, from which no model has learned; its first four seconds, and the same
+# random numbers. First the real piece, then the model before it read the folder, and after.
 
 # %% tags=["nbval-ignore-output"]
-piece, real = rolls["test"].pieces[0], rolls["test"][0]
+piece, real = rolls["validation"].pieces[0], rolls["validation"][0]
 seed = real[:SEQUENCE_LENGTH]
 player(real[: SEQUENCE_LENGTH + COMPOSED], title=piece.title, composer="the real one", seed_frames=len(seed))
 
@@ -653,7 +653,7 @@ player(after, title="After", composer="taught by this folder", seed_frames=len(s
 # lower loss does not prevent that: see *When it goes wrong*, and try another `random_seed`.) Does it *recite*?
 # Notebook 05 has the measure for that, the longest passage shared with a training piece. The words of this notebook
 # are a rough one, and twelve seconds a short sample. How many words of the new music occur in some piece of `train`,
-# and how many of those of a real piece of `test`?
+# and how many of those of a real piece of `validation`?
 
 # %% tags=["nbval-ignore-output"]
 known = set().union(*(interval_words(read_notes(p.path, sustain=False)) for p in train.pieces))

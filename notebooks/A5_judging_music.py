@@ -84,9 +84,9 @@ def shuffle_pitches(clip, rng):
 # %%
 after_seed = slice(SEQUENCE_LENGTH, SEQUENCE_LENGTH + CLIP)
 trio = [
-    ("real", rolls["test"][11][after_seed]),
-    ("generated", generate_music(mamba, rolls["test"][7][:SEQUENCE_LENGTH], CLIP, random_seed=1)[after_seed]),
-    ("shuffled", shuffle_pitches(rolls["test"][3][after_seed], np.random.default_rng(0))),
+    ("real", rolls["validation"][11][after_seed]),
+    ("generated", generate_music(mamba, rolls["validation"][7][:SEQUENCE_LENGTH], CLIP, random_seed=1)[after_seed]),
+    ("shuffled", shuffle_pitches(rolls["validation"][3][after_seed], np.random.default_rng(0))),
 ]
 trio = [trio[i] for i in np.random.default_rng(8).permutation(3)]
 
