@@ -1,6 +1,10 @@
 """Widgets for the notebook: compose with a network, and guess who composed."""
 
-from .blind_test import blind_test
+from .blind_test import blind_test, luck
 from .studio import studio
 
-__all__ = ["blind_test", "studio"]
+__all__ = [
+    "blind_test",
+    "luck",
+    "studio",
+]
