@@ -1,15 +1,12 @@
 """Windows of piano rolls for training: 64 frames in, the same 64 one frame later as target."""
 
-from functools import partial
-
 import numpy as np
 import torch
 
-from ..config import BATCH_SIZE, MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH, STRIDE
-from .shards import from_shards, on_device, rows, transposed
-from .shuffling import draws, order
+from ..config import BATCH_SIZE, MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH, STRIDE, value_to_bin
+from ..data.rolls import RollSplit
 
-BLOCK = 1024  # batches whose places are looked up at once
+ON_DEVICE = 2**31  # bytes of frames that are copied to a GPU; of more than that, only the batches
 
 
 class SequenceDataset(torch.utils.data.Dataset):
@@ -30,8 +27,8 @@ class SequenceDataset(torch.utils.data.Dataset):
         ValueError: a length or stride below 1, or what `all_frames` refuses.
 
     Attributes:
-        shards: list of `(F, P)` uint8 tensors, 0 for silence: all pieces, end to end.
-        starts: `(N,)` int64 tensor, first frame of each window; the frames of all shards are numbered through.
+        frames: `(F, P)` uint8 tensor, 0 for silence: all pieces, end to end.
+        starts: `(N,)` int64 tensor, first frame of each window.
     """
 
     def __init__(self, rolls, sequence_length=SEQUENCE_LENGTH, stride=STRIDE):
@@ -39,13 +36,12 @@ class SequenceDataset(torch.utils.data.Dataset):
             raise ValueError("sequence_length and stride are frames, 1 or more")
         self.sequence_length = sequence_length
         self.stride = stride
-        self.shards, piece_starts, lengths = all_shards(rolls)
+        self.frames, piece_starts, lengths = all_frames(rolls)
         self.device = torch.device("cpu")
         counts = (-(-(lengths - sequence_length) // stride)).clip(0)
-        ends = np.cumsum(counts)
-        # Of each piece, not of each window: window n begins at frame first + n * stride of the piece that it is in.
-        self._ends, first = torch.from_numpy(ends), piece_starts - (ends - counts) * stride
-        self._first = torch.from_numpy(first)
+        # One number for each piece, not for each window: window n begins at frame first + n * stride of its piece.
+        self._ends = torch.from_numpy(np.cumsum(counts))
+        self._first = torch.from_numpy(piece_starts - (np.cumsum(counts) - counts) * stride)
         self._count = int(counts.sum())
 
     def __len__(self):
@@ -62,15 +58,15 @@ class SequenceDataset(torch.utils.data.Dataset):
         return self.starts_of(torch.arange(len(self)))
 
     def starts_of(self, numbers):
-        """First frames of the windows of some numbers, `(B,)` int64 tensors both."""
+        """First frames of the windows with these numbers; `(B,)` int64 tensors both."""
         return self._first[torch.searchsorted(self._ends, numbers, right=True)] + numbers * self.stride
 
     def to(self, device):
         """Make batches on a device from now on; frames of up to 2 GiB are copied there."""
-        self.device, self.shards = torch.device(device), on_device(self.shards, device)
+        self.device, self.frames = torch.device(device), _on_device(self.frames, device)
 
     def windows(self, starts, semitones=None, velocities=False):
-        """The windows at some frames, in one gather from each shard.
+        """The windows that begin at some frames, in one gather.
 
         Args:
             starts: `(B,)` int64 tensor, first frame of each window.
@@ -81,10 +77,9 @@ class SequenceDataset(torch.utils.data.Dataset):
         Returns:
             `(B, sequence_length + 1, P)` float32 in {0, 1}; with `velocities` uint8 bins, 0 where a key is up.
         """
-        starts = starts.to(self.shards[0].device)
-        window = from_shards(self.shards, starts, partial(rows, T=self.sequence_length + 1)).to(self.device)
+        window = _rows(self.frames, starts, self.sequence_length + 1).to(self.device)
         if semitones is not None:
-            window = transposed(window, semitones.to(self.device))
+            window = _transposed(window, semitones)
         if velocities:
             return window
         # Straight into floats: a tensor of booleans between them costs as much as the gather.
@@ -120,7 +115,7 @@ class Batches:
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; use 1 or more windows")
-        _check_transpose(transpose, dataset.shards)
+        _check_transpose(transpose, dataset.frames)
         if len(dataset) == 0:
             raise ValueError(
                 f"no piece is longer than {dataset.sequence_length} frames, so there is no window to train on; "
@@ -132,10 +127,10 @@ class Batches:
         self.windows, self.predicted = len(dataset), len(dataset) * dataset.sequence_length
 
     def __len__(self):
-        return -(-len(self.dataset) // self.batch_size)
+        return -(-self.windows // self.batch_size)
 
     def epoch(self, epoch, first=0):
-        """Yield the batches of an epoch.
+        """Yield the batches of an epoch. Its order takes 8 bytes of memory for each window.
 
         Args:
             epoch: int, 0 or above.
@@ -144,18 +139,14 @@ class Batches:
         Yields:
             `(x, y)`, each `(B, T, P)` float32 in {0, 1}; with `velocities` uint8 bins.
         """
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        number_at = order(len(self.dataset), generator) if self.shuffle else torch.Tensor.clone
-        drawn_at = draws(len(self.dataset), self.transpose, generator) if self.transpose else None
-        where = self.dataset.shards[0].device
-        for begin in range(first, len(self), BLOCK):
-            end = min((begin + BLOCK) * self.batch_size, len(self.dataset))
-            places = torch.arange(begin * self.batch_size, end)
-            starts = self.dataset.starts_of(number_at(places)).to(where).split(self.batch_size)
-            semitones = drawn_at(places).to(where).split(self.batch_size) if drawn_at else [None] * len(starts)
-            for some, moved in zip(starts, semitones):
-                window = self.dataset.windows(some, moved, self.velocities)
-                yield window[:, :-1], window[:, 1:]
+        generator, span = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch), self.transpose
+        numbers = torch.randperm(self.windows, generator=generator) if self.shuffle else torch.arange(self.windows)
+        drawn = torch.randint(-span, span + 1, (self.windows,), generator=generator, dtype=torch.int8) if span else None
+        for begin in range(first * self.batch_size, self.windows, self.batch_size):
+            some = slice(begin, begin + self.batch_size)
+            semitones = drawn[some].long() if span else None
+            window = self.dataset.windows(self.dataset.starts_of(numbers[some]), semitones, self.velocities)
+            yield window[:, :-1], window[:, 1:]
 
 
 class PieceBatches:
@@ -187,24 +178,25 @@ class PieceBatches:
     def __init__(
         self, rolls, sequence_length=SEQUENCE_LENGTH, batch_size=BATCH_SIZE, seed=0, device="cpu", transpose=0
     ):
-        shards, self.starts, self.lengths = all_shards(rolls)
+        frames, starts, lengths = all_frames(rolls)
         if sequence_length < 1 or batch_size < 1:
             raise ValueError("sequence_length and batch_size are 1 or more")
-        _check_transpose(transpose, shards)
-        self.shards, self.sequence_length = on_device(shards, device), sequence_length
+        _check_transpose(transpose, frames)
+        self.frames, self.sequence_length = _on_device(frames, device), sequence_length
         self.seed, self.transpose, self.device = seed, transpose, torch.device(device)
-        self.counts = -(-(self.lengths - 1).clip(0) // sequence_length)  # windows of each piece
-        pieces = [i for i in np.argsort(-self.counts, kind="stable").tolist() if self.counts[i]]
+        counts = -(-(lengths - 1).clip(0) // sequence_length)  # windows of each piece
+        pieces = [i for i in np.argsort(-counts, kind="stable").tolist() if counts[i]]
         if not pieces:
             raise ValueError("no piece has two frames, so there is nothing to predict; use longer pieces")
         self.rows = [[] for _ in range(min(batch_size, len(pieces)))]
-        lengths = np.zeros(len(self.rows), dtype=np.int64)
+        sizes = np.zeros(len(self.rows), dtype=np.int64)
         for piece in pieces:  # the longest first, each into the shortest row
-            row = int(lengths.argmin())
+            row = int(sizes.argmin())
             self.rows[row].append(piece)
-            lengths[row] += self.counts[piece]
-        self._steps = int(lengths.max())
-        self.windows, self.predicted = int(self.counts.sum()), int((self.lengths - 1).clip(0).sum())
+            sizes[row] += counts[piece]
+        self._steps = int(sizes.max())
+        self.windows, self.predicted = int(counts.sum()), int((lengths - 1).clip(0).sum())
+        self._starts, self._lengths, self._counts = map(torch.from_numpy, (starts, lengths, counts))
 
     def __len__(self):
         return self._steps
@@ -220,64 +212,27 @@ class PieceBatches:
             `(x, y, valid, begins)`: velocity bins, `(B, T, P)` uint8 each; `(B, T)` bool, which frames of `y` are
             frames of the piece; `(B,)` bool, where the first frame of `x` is the first of a piece.
         """
-        T, where = self.sequence_length, self.shards[0].device
-        starts, lengths, counts = map(torch.from_numpy, (self.starts, self.lengths, self.counts))
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        # Row by row the pieces in their order, and after which window of the row each ends: so much is kept of a whole
-        # epoch, 24 bytes a piece. What each window needs is looked up for some batches at once.
-        longest = max(map(len, self.rows))
-        pieces, semitones = torch.zeros(2, len(self.rows), longest, dtype=torch.int64)
-        ends = torch.full((len(self.rows), longest), len(self))
+        T, generator = self.sequence_length, torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        # The pieces of each row in their order, and after which of the row's windows each ends. Short rows are filled
+        # up with their last piece.
+        shape = len(self.rows), max(map(len, self.rows))
+        pieces, ends, semitones = torch.zeros(3, *shape, dtype=torch.int64)
         for b, row in enumerate(self.rows):
-            pieces[b, : len(row)] = torch.tensor(row)[torch.randperm(len(row), generator=generator)]
-            ends[b, : len(row)] = counts[pieces[b, : len(row)]].cumsum(0)
+            order = torch.tensor(row)[torch.randperm(len(row), generator=generator)]
             drawn = torch.randint(-self.transpose, self.transpose + 1, (len(row),), generator=generator)
-            semitones[b, : len(row)] = drawn
-        over = torch.tensor([self.counts[row].sum() for row in self.rows])[:, None]
-        for first_step in range(first, len(self), BLOCK):
-            step = torch.arange(first_step, min(first_step + BLOCK, len(self))).repeat(len(self.rows), 1)  # (B, steps)
-            k = torch.searchsorted(ends, step, right=True).clamp(max=longest - 1)
-            piece = pieces.gather(1, k)
-            window = step - ends.gather(1, k) + counts[piece]  # of the piece
-            inside = step < over
-            start = torch.where(inside, starts[piece] + T * window, 0).to(where)
-            left = torch.where(inside, lengths[piece] - T * window, 0).to(self.device)  # frames of the piece from here
-            moved = semitones.gather(1, k).to(self.device)
-            begins = (inside & (window == 0)).to(self.device)
-            for i in range(step.shape[1]):
-                window = from_shards(self.shards, start[:, i], partial(rows, T=T + 1)).to(self.device)
-                valid = torch.arange(T + 1, device=self.device) < left[:, i, None]  # (B, T + 1)
-                window = window * valid[:, :, None]  # (B, T + 1, P)
-                if self.transpose:
-                    window = transposed(window, moved[:, i])
-                yield window[:, :-1], window[:, 1:], valid[:, 1:], begins[:, i]
-
-
-def _check_transpose(transpose, shards):
-    keys = shards[0].shape[1]
-    if not 0 <= transpose < keys:
-        raise ValueError(f"transpose is {transpose}; use semitones, 0 to {keys - 1}")
-
-
-def all_shards(rolls):
-    """As `all_frames`, for a corpus of any size: a list of tensors `(F, P)`, and the starts and lengths of the pieces.
-
-    The frames of all of them are numbered through; no piece lies in two.
-    """
-    if hasattr(rolls, "shards"):
-        return [torch.from_numpy(shard) for shard in rolls.shards], rolls.starts, rolls.lengths
-    frames, starts, lengths = all_frames(rolls)
-    return [frames], starts, lengths
-
-
-def each_piece(rolls):
-    """The pieces of `rolls` (as in `all_frames`), one after another: `(T, P)` uint8 tensors of velocity bins."""
-    return (piece_bins(rolls, i) for i in range(len(rolls)))
-
-
-def piece_bins(rolls, i):
-    """Piece `i` of `rolls` (as in `all_frames`): `(T, P)` uint8 tensor of velocity bins, 0 for silence."""
-    return torch.from_numpy(rolls.bins(i) if hasattr(rolls, "shards") else _as_bins(rolls[i]))
+            for table, values in (pieces, order), (ends, self._counts[order].cumsum(0)), (semitones, drawn):
+                table[b, : len(row)], table[b, len(row) :] = values, values[-1]
+        for step in range(first, len(self)):
+            k = torch.searchsorted(ends, torch.full((shape[0], 1), step), right=True).clamp(max=shape[1] - 1)
+            piece, moved = pieces.gather(1, k)[:, 0], semitones.gather(1, k)[:, 0]
+            number = step - ends.gather(1, k)[:, 0] + self._counts[piece]  # of the window in its piece
+            left = torch.where(number < self._counts[piece], self._lengths[piece] - T * number, 0)  # frames from here
+            window = _rows(self.frames, self._starts[piece] + T * number, T + 1).to(self.device)  # (B, T + 1, P)
+            valid = (torch.arange(T + 1) < left[:, None]).to(self.device)  # (B, T + 1)
+            window = window * valid[:, :, None]
+            if self.transpose:
+                window = _transposed(window, moved)
+            yield window[:, :-1], window[:, 1:], valid[:, 1:], (number == 0).to(self.device)
 
 
 def all_frames(rolls):
@@ -289,13 +244,12 @@ def all_frames(rolls):
 
     Returns:
         `(frames, starts, lengths)`: uint8 tensor `(F, P)` of velocity bins, 0 for silence (of a `RollSplit` it shares
-        the memory), and int64 arrays: the first frame and the number of frames of each piece.
+        the memory map), and int64 arrays: the first frame and the number of frames of each piece.
 
     Raises:
-        ValueError: values out of range or NaN; rolls of different widths, or not two-dimensional; a `RollSplit` of
-            several shards.
+        ValueError: values out of range or NaN; rolls of different widths, or not two-dimensional.
     """
-    if hasattr(rolls, "shards"):
+    if isinstance(rolls, RollSplit):
         return torch.from_numpy(rolls.frames), rolls.starts, rolls.lengths
     rolls = [_as_bins(roll) for roll in rolls]
     for roll in rolls:
@@ -304,6 +258,16 @@ def all_frames(rolls):
     lengths = np.array([len(roll) for roll in rolls], dtype=np.int64)
     frames = np.concatenate(rolls) if rolls else np.zeros((0, NUM_PITCHES), np.uint8)
     return torch.from_numpy(frames), np.cumsum(lengths) - lengths, lengths
+
+
+def each_piece(rolls):
+    """The pieces of `rolls` (as in `all_frames`), one after another: `(T, P)` uint8 tensors of velocity bins."""
+    return (piece_bins(rolls, i) for i in range(len(rolls)))
+
+
+def piece_bins(rolls, i):
+    """Piece `i` of `rolls` (as in `all_frames`): `(T, P)` uint8 tensor of velocity bins, 0 for silence."""
+    return torch.from_numpy(rolls.bins(i) if isinstance(rolls, RollSplit) else _as_bins(rolls[i]))
 
 
 def _as_bins(roll):
@@ -318,6 +282,29 @@ def _as_bins(roll):
             f"a roll holds velocities in [0, 1], or whole numbers from 0 to {bins}, which are bins; this one has "
             f"{problem} (MIDI velocities: divide them by 127)"
         )
-    if velocities:
-        roll = np.where(roll > 0, np.clip(np.rint(roll * bins), 1, bins), 0)
-    return roll.astype(np.uint8, order="C")
+    return (value_to_bin(roll) if velocities else roll).astype(np.uint8, order="C")
+
+
+def _on_device(frames, device):
+    return frames.to(device) if frames.numel() <= ON_DEVICE else frames
+
+
+def _rows(frames, starts, count):
+    """`(B, count, P)`: so many frames from each start; where they end, the last one is repeated."""
+    at = (starts.to(frames.device)[:, None] + torch.arange(count, device=frames.device)).flatten()
+    # Frame by frame: of a view whose rows overlap, MPS would first make a copy, `count` times as large as all frames.
+    return frames.index_select(0, at.clamp_(max=len(frames) - 1)).view(len(starts), count, -1)
+
+
+def _transposed(window, semitones):
+    """`(B, T, P)` moved up by `(B,)` semitones each; what leaves the keyboard is left out."""
+    _, T, P = window.shape
+    key = torch.arange(P, device=window.device) - semitones.to(window.device)[:, None]  # (B, P): whence each key comes
+    inside = (key >= 0) & (key < P)
+    return window.gather(2, key.clamp(0, P - 1)[:, None].expand(-1, T, -1)).mul_(inside[:, None])
+
+
+def _check_transpose(transpose, frames):
+    keys = frames.shape[1]
+    if not 0 <= transpose < keys:
+        raise ValueError(f"transpose is {transpose}; use semitones, 0 to {keys - 1}")

@@ -7,9 +7,10 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..config import NUM_PITCHES
+from ..models.frame_model import FrameModel, in_eval
 from ..models.velocity import loudness
 from .dataset import each_piece
-from .parallel import total
+from .parallel import all_reduce_sum
 
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
 
@@ -46,9 +47,9 @@ def predict(model, x, y, hidden=None):
     Notebook: A2_chords
 
     Args:
-        model: anything with `forward(x, hidden=None) -> (logits, hidden)`; if it has a `ChordHead` as `chords`,
-            that one judges whole frames, and the logits are of each key by itself, learned on the side: no gradient
-            of theirs goes on into the model.
+        model: a `FrameModel`, or a baseline: a module with `forward(x, hidden=None) -> (logits, hidden)`. Where a model
+            has a `ChordHead`, that one judges whole frames, and the logits are of each key by itself, learned on the
+            side: no gradient of theirs reaches the rest of the model.
         x: frames, `(B, T, P)` of 0.0 and 1.0.
         y: the frame after each, `(B, T, P)` of 0.0 and 1.0.
         hidden: state before the first frame, default a fresh start.
@@ -56,29 +57,28 @@ def predict(model, x, y, hidden=None):
     Returns:
         logits: `(B, T, P)`.
         nll: nats of each frame `y`, `(B, T)`.
-        features: `(B, T, D)`, or `None` from a model that has no method of this name.
+        features: `(B, T, D)`, or `None` from a baseline.
         hidden: state after the last frame.
     """
-    if not hasattr(model, "features"):
+    if not isinstance(model, FrameModel):
         logits, hidden = model(x, hidden)
         return Prediction(logits, frame_nll(logits, y), None, hidden)
     features, hidden = model.features(x, hidden)
-    chords = getattr(model, "chords", None)
-    if chords is None:
+    if model.chords is None:
         logits = model.output(features)
         return Prediction(logits, frame_nll(logits, y), features, hidden)
-    return Prediction(model.output(features.detach()), -chords.log_prob(y, features, x), features, hidden)
+    return Prediction(model.output(features.detach()), -model.chords.log_prob(y, features, x), features, hidden)
 
 
 class TrainingLoss(nn.Module):
     """What training makes smaller, as a module: nats of the next frames, and of the velocities of their notes.
 
-    Both are sums over frames, not means: the sums of the parts of a batch add up to that of the batch.
+    Both are sums over frames, not means: the sums of the shares of a batch add up to that of the batch.
 
     Notebook: A3_scaling
 
     Args:
-        model: as for `predict`.
+        model: `FrameModel`.
     """
 
     def __init__(self, model):
@@ -106,9 +106,9 @@ class TrainingLoss(nn.Module):
         x, y = (x_bins > 0).float(), (y_bins > 0).float()
         logits, nll, features, hidden = predict(self.model, x, y, hidden)
         loss = (frame_nll(logits, y) * valid).sum()
-        if getattr(self.model, "chords", None) is not None:
+        if self.model.chords is not None:
             loss = loss + (nll * valid).sum()
-        if getattr(self.model, "velocity", None) is not None:
+        if self.model.velocity is not None:
             loss = loss + self.model.velocity.loss(features, x_bins, y_bins, heard) * valid.numel()
         if begins is not None:
             heard = torch.cat([loudness(x_bins, heard)[:, -1:], x_bins[:, -1].long()], dim=1)  # (B, 1 + P)
@@ -122,15 +122,20 @@ def carry(hidden, begins):
     Notebook: A3_scaling
 
     Args:
-        hidden: of `MusicLSTM`, two tensors `(layers, B, hidden_size)`; else for each layer tensors `(B, ...)`.
+        hidden: as `torch.nn.LSTM` or `torch.nn.GRU` have it, one tensor or a tuple of tensors `(layers, B, D)`; else
+            for each layer a tuple of tensors `(B, ...)`. `None`, of a model without a memory, stays `None`.
         begins: `(B,)` bool.
 
     Returns:
         The same with new tensors.
     """
-    if torch.is_tensor(hidden[0]):
+    if hidden is None:
+        return None
+    if torch.is_tensor(hidden):
         # In float32, as an LSTM's own fresh state is: mixed precision then treats both alike.
-        return tuple(part.detach().float().masked_fill(begins[:, None], 0) for part in hidden)
+        return hidden.detach().float().masked_fill(begins[:, None], 0)
+    if torch.is_tensor(hidden[0]):
+        return tuple(carry(part, begins) for part in hidden)
     return tuple(
         tuple(part.detach().masked_fill(begins.view(-1, *[1] * (part.ndim - 1)), 0) for part in layer)
         for layer in hidden
@@ -167,9 +172,9 @@ class FrameScores:
         cells = torch.bincount((level + self.hits.shape[1] * y.long()).flatten(), minlength=self.hits.numel())
         self.hits += cells.view(2, -1).cpu()
 
-    def share(self):
+    def all_reduce(self):
         """Add up the counts of all processes, so that each has those of the whole."""
-        self.nll, self.count, self.hits = total(self.nll), total(self.count), total(self.hits)
+        self.nll, self.count, self.hits = map(all_reduce_sum, (self.nll, self.count, self.hits))
 
     def best_threshold(self):
         """The probability above which calling a key "down" gives the highest F1, 0.01..0.99."""
@@ -261,7 +266,7 @@ def velocity_scores(model, rolls, train_rolls):
     """How well a model foretells how hard keys are struck, beside two guesses that need no model.
 
     Args:
-        model: a model with a `VelocityHead`, on the CPU.
+        model: `FrameModel` with a `VelocityHead`, on the CPU.
         rolls: `RollSplit` or list of `(T, P)` arrays to score; only keys struck after the first frame count.
         train_rolls: the training split, which gives the median.
 
@@ -273,15 +278,13 @@ def velocity_scores(model, rolls, train_rolls):
     Raises:
         ValueError: the model has no velocity head.
     """
-    head = getattr(model, "velocity", None)
-    if head is None:
+    if model.velocity is None:
         raise ValueError("this model has no velocity head; build it with velocity=32 and train it")
     struck_with = torch.zeros(256, dtype=torch.int64)  # how often each bin
     for piece in each_piece(train_rolls):
         onsets = piece[1:][(piece[:-1] == 0) & (piece[1:] > 0)]
         struck_with += onsets.long().bincount(minlength=256)
     middle = int((struck_with.cumsum(0) < (struck_with.sum() + 1) // 2).sum())
-    model.eval()
     totals, notes = torch.zeros(4, dtype=torch.float64), 0
     for piece in each_piece(rolls):
         piece = piece.unsqueeze(0).long()  # (1, T, P)
@@ -290,7 +293,9 @@ def velocity_scores(model, rolls, train_rolls):
         if not struck.any():
             continue
         level = loudness(past)
-        log_p = torch.log_softmax(head(model.features((past > 0).float())[0], past, level, struck), dim=1)  # (n, V)
+        with in_eval(model):
+            features, _ = model.features((past > 0).float())
+        log_p = torch.log_softmax(model.velocity(features, past, level, struck), dim=1)  # (n, V)
         truth = now[struck]  # (n,)
         median = (log_p.exp().cumsum(1) < 0.5).sum(1) + 1
         repeated = level[struck.nonzero(as_tuple=True)[:2]]

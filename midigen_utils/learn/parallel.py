@@ -1,13 +1,13 @@
 """Several processes that train one model together. `torchrun` starts them; a process that is alone needs none of this.
 
-Every process has the whole model and reads its share of every batch; then the gradients are summed over all of them,
+Every process has the whole model and reads its share of every batch; then the gradients are averaged over all of them,
 and all take the same step. So one process and eight train the same model, up to rounding (and dropout).
 """
 
 import gc
 import os
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from .. import config
 
 
-def join(device=None):
-    """Join the processes that `torchrun` started, if it started this one. Only the first of them goes on printing.
+def init_process_group(device=None):
+    """Join the processes that `torchrun` started, if it started this one. Only rank 0 goes on printing.
 
     Notebook: A3_scaling
 
@@ -49,93 +49,80 @@ def join(device=None):
     return device
 
 
-def leave():
-    """The end of what `join` began. After an error it is not called: others may be waiting, and torchrun ends them."""
+def destroy_process_group():
+    """Undo `init_process_group`. Not to be called after an error: others may be waiting, and torchrun ends them."""
     if dist.is_available() and dist.is_initialized():
-        gc.collect()  # what still holds on to the group, or its threads outlive it and abort the process
+        gc.collect()  # frees what still refers to the group; else its threads outlive it and abort the process
         dist.barrier()
         dist.destroy_process_group()
 
 
 def restarted():
     """Whether `torchrun --max-restarts` started processes anew because one was lost; each machine counts its own."""
-    return total([int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))]).item() > 0
+    return all_reduce_sum([int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))]).item() > 0
 
 
 def rank():
-    """Which of the processes this is, 0 for the first or only one: the one that prints and writes."""
+    """The number of this process, 0 for the first or only one: the one that prints and writes."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def processes():
-    """How many train together."""
+def world_size():
+    """How many processes train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 @contextmanager
-def first_on_each_machine():
+def local_rank_zero_first():
     """The first process of each machine goes through the block before the others, which then find what it made."""
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     if not first:
-        total([0.0])
+        all_reduce_sum([0.0])  # waits for all others
     yield
     if first:
-        total([0.0])
+        all_reduce_sum([0.0])
 
 
-def share(batch, parts=1):
-    """This process's rows of a batch, in equal parts that are computed one after another.
-
-    Where the rows do not divide evenly, rows of zeros fill up.
+def split_batch(batch):
+    """This process's rows of a batch. Where the rows do not divide evenly, rows of zeros fill up the last share.
 
     Notebook: A3_scaling
 
     Args:
         batch: tensors with one row for each window, `(B, ...)`.
-        parts: into how many.
 
     Returns:
-        List of `parts` batches, each of `ceil(B / (processes * parts))` rows.
+        List of the same tensors with `ceil(B / world_size)` rows.
     """
-    slots = processes() * parts
-    rows = -(-len(batch[0]) // slots)
-    full = [F.pad(x, (0, 0) * (x.ndim - 1) + (0, slots * rows - len(x))) for x in batch]
-    mine = range(rank() * parts, (rank() + 1) * parts)
-    return [[x[slot * rows : (slot + 1) * rows] for x in full] for slot in mine]
+    rows = -(-len(batch[0]) // world_size())
+    full = [F.pad(x, (0, 0) * (x.ndim - 1) + (0, world_size() * rows - len(x))) for x in batch]
+    return [x[rank() * rows : (rank() + 1) * rows] for x in full]
 
 
-def total(numbers):
+def all_reduce_sum(numbers):
     """Sums over all processes, the same in each: of a list of numbers, or of a float64 tensor on the CPU."""
     sums = torch.as_tensor(numbers, dtype=torch.float64).clone()
-    if processes() > 1:
+    if world_size() > 1:
         dist.all_reduce(sums)
     return sums
 
 
-def gathered(values):
-    """The lists of all processes, one after another, in each of them."""
-    if processes() == 1:
-        return values
-    lists = [None] * processes()
-    dist.all_gather_object(lists, values)
-    return [value for some in lists for value in some]
+def all_gather(value):
+    """A list of the values of all processes, in order of rank, in each of them."""
+    values = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(values, value)
+    return values
 
 
-def from_first(make):
-    """What `make()` gives in the first process, in all of them: so only that one needs the file."""
+def broadcast_from_first(make):
+    """What `make()` returns in rank 0, in all processes: so only that one needs the file."""
     value = [make() if rank() == 0 else None]
-    if processes() > 1:
+    if world_size() > 1:
         dist.broadcast_object_list(value)
     return value[0]
 
 
-def averaging(module):
+def data_parallel(module):
     """The module, whose backward then also averages the gradients over all processes (`DistributedDataParallel`)."""
-    if processes() == 1:
-        return module
-    return torch.nn.parallel.DistributedDataParallel(module)
-
-
-def averaging_now(module, now):
-    """A context for forward and backward of one part of a batch: only that of the last one talks to the others."""
-    return nullcontext() if now or processes() == 1 else module.no_sync()
+    return module if world_size() == 1 else torch.nn.parallel.DistributedDataParallel(module)

@@ -1,6 +1,7 @@
 """Training and evaluation."""
 
 import csv
+import itertools
 import math
 import time
 from contextlib import nullcontext
@@ -10,14 +11,25 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from .. import config, faults, files
+from .. import config, files
 from ..config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
+from ..data.rolls import RollSplit
 from ..models.frame_model import in_eval
-from ..models.scan import leave_out_of_compiling
 from . import parallel
-from .checkpoints import BEST, LAST, PREVIOUS, keep_earlier_run, load_last, restore_run, run_state, save_checkpoint
-from .dataset import Batches, PieceBatches, SequenceDataset, all_shards, piece_bins
+from .dataset import Batches, PieceBatches, SequenceDataset, all_frames, piece_bins
 from .metrics import FrameScores, TrainingLoss, predict
+from .run import (
+    BEST,
+    HISTORY,
+    LAST,
+    Run,
+    check,
+    ctrl_c_between_steps,
+    memory_explained,
+    not_a_number,
+    only_training,
+    stop,
+)
 
 WEIGHT_DECAY = 0.1
 
@@ -27,63 +39,59 @@ def fit(
     rolls,
     epochs=NUM_EPOCHS,
     *,
+    steps=None,
     sequence_length=SEQUENCE_LENGTH,
     stride=STRIDE,
     batch_size=BATCH_SIZE,
     learning_rate=LEARNING_RATE,
+    weight_decay=WEIGHT_DECAY,
     transpose=0,
     carry_state=False,
-    accumulate=1,
-    compile=False,
     seed=0,
     patience=None,
     resume=False,
     save_every=SAVE_EVERY,
     folder=None,
     device=None,
-    midi_config=MIDI_CONFIG,
-    extras=None,
     on_epoch=None,
+    extras=None,
 ):
     """Train a model to predict the next frame, and keep the best of its epochs.
 
-    After each epoch, and every `save_every` minutes, it writes into `folder`: `last_model.pt` (to go on from; the one
-    before becomes `previous_model.pt`). After an epoch also `best_model.pt` (the lowest validation loss so far) and
-    `history.csv`. The files of an earlier run there are kept as `earlier_best_model.pt` and so on. When it ends, the
-    model holds the weights of the last epoch; `load_model` gives the best.
+    After each epoch, and every `save_every` minutes, it writes `last_model.pt` into `folder` (to go on from). After an
+    epoch also `best_model.pt` (the lowest validation loss so far) and `history.csv`. The files of an earlier run there
+    are kept as `earlier_best_model.pt` and so on. When it ends, the model holds the weights of the last epoch;
+    `load_model` gives the best.
 
-    Where `torchrun` has started several processes (see `parallel.join`) every one of them calls it. Each computes
-    its share of every batch, and all get the weights that one process would get. The first one writes and prints.
+    Where `torchrun` has started several processes (see `parallel.init_process_group`) every one of them calls it. Each
+    computes its share of every batch, and all get the weights that one process would get. Rank 0 writes and prints.
 
     Notebook: 03_lstm_baseline, A3_scaling
 
     Args:
-        model: `MusicMamba`, `MusicLSTM`, or one like them with a dict `config`; it is moved to the device.
+        model: `FrameModel`, such as `MusicMamba`, `MusicLSTM` or one of your own; it is moved to the device.
         rolls: dict with `"train"` and `"validation"`: `RollSplit`s or lists of `(T, P)` arrays or tensors.
         epochs: epochs in all, those before a resume included, default 25.
+        steps: steps of optimisation in all, in place of `epochs`; the last epoch ends where they do.
         sequence_length, stride: frames of the training windows, default 64 and 16.
         batch_size: windows of a step, those of all processes together, default 64.
         learning_rate: of AdamW at its highest, default 1e-3; see `learning_rate_at`.
+        weight_decay: of AdamW, default 0.1; see `make_optimizer`.
         transpose: move each window by up to so many semitones up or down, at random; default 0.
         carry_state: go along whole pieces (`PieceBatches`; `stride` then means nothing). The state after a window is
             where the next one begins, so the model hears all of the piece before, at the memory of one window.
-        accumulate: compute each batch in so many parts, one after another, default 1. The same weights, for less
-            memory and a little more time.
-        compile: train with `torch.compile`, default `False`; the same weights up to rounding. Off, for it begins with
-            minutes of compiling, and again for a smaller last batch. A step on one CPU thread then took, of the plain
-            one: MusicMamba 0.99 (its scan is left out), with `ssm="ssd"` 0.91, MusicLSTM the same within noise.
         seed: of the order of the windows and of torch's random numbers.
         patience: stop after so many epochs without a better validation loss; `None` never does.
-        resume: go on from `last_model.pt` (if it is damaged from `previous_model.pt`, else from `best_model.pt`) with
-            the same settings and data: gives exactly the run that was not interrupted. Only `learning_rate`, `epochs`
-            and `patience` may be others: then it is another run, whose learning rate is that of this place in it.
+        resume: go on from `last_model.pt` with the same settings and data: gives exactly the run that was not
+            interrupted. Only `learning_rate`, `epochs`, `steps` and `patience` may be others: then it is another run,
+            whose learning rate is that of this place in it.
         save_every: minutes from one checkpoint to the next in the middle of an epoch, default 10; 0 saves after every
-            step, `math.inf` after epochs only. The clock of the first process counts.
+            step, `math.inf` after epochs only. The clock of rank 0 counts.
         folder: where to write, default `midi_data/`.
         device: `torch.device`, default `pick_device()`.
-        midi_config: the `MIDI_CONFIG` of the rolls, kept in the checkpoint.
-        extras: dict of plain values (text, numbers, lists) to keep in the checkpoints, such as the corpus.
-        on_epoch: called with the history after each epoch (in the first process), to draw it, say.
+        on_epoch: called with the history after each epoch (in rank 0), to draw it, say.
+        extras: dict of plain values (text, numbers, lists, dicts) to keep in the checkpoints, such as `corpus` and the
+            `midi_config` of the rolls (default `MIDI_CONFIG`).
 
     Returns:
         The history, a list of one dict an epoch: `epoch`, `train_loss`, `val_loss` (nats per frame), `seconds`
@@ -92,145 +100,147 @@ def fit(
     Raises:
         FileNotFoundError: nothing to resume.
         OSError: nothing can be written into `folder`.
-        RuntimeError: the loss is no longer a number, too little memory, or no compiler: says what to try. Or another
-            training writes into `folder`.
+        RuntimeError: the loss is no longer a number, or too little memory: says what to try. Or another training
+            writes into `folder`.
         ValueError: before anything is written: no training window or validation frame, rolls that are not as wide as
-            the model, values that are no velocities, a setting out of range, no such device, a model without `config`,
-            or a checkpoint of another model or run.
+            the model, values that are no velocities, a setting out of range, no such device, a model that is no
+            `FrameModel`, or a checkpoint of another model or run.
     """
-    faults.check_run(model, rolls, epochs, accumulate, save_every)
-    folder = Path(folder) if folder else files.MIDI_DATA
-    device = config.pick_device(device)
-    model.to(device)
-    if carry_state:
-        batches = PieceBatches(rolls["train"], sequence_length, batch_size, seed, device, transpose)
-    else:
-        dataset = SequenceDataset(rolls["train"], sequence_length, stride)
-        batches = Batches(dataset, batch_size, seed=seed, device=device, transpose=transpose, velocities=True)
-    validation, _, lengths = all_shards(rolls["validation"])
-    faults.check_rolls(model, batches.shards if carry_state else dataset.shards, validation, lengths)
-    optimizer = make_optimizer(model, learning_rate)
-    loss_function = TrainingLoss(model)
-    if compile:
-        leave_out_of_compiling()
-        loss_function.compile()
-    loss_function = parallel.averaging(loss_function)
+    settings = dict(seed=seed, sequence_length=sequence_length, stride=stride, batch_size=batch_size)
+    settings |= dict(transpose=transpose, carry_state=carry_state, weight_decay=weight_decay)
+    settings |= dict(learning_rate=learning_rate, epochs=epochs, steps=steps, patience=patience)
+    extras = {"midi_config": dict(MIDI_CONFIG), **(extras or {})}
+    check(model, rolls, settings, save_every, extras)
+    device, folder = config.pick_device(device), Path(folder or files.MIDI_DATA)
+    batches = _make_batches(model, rolls, device, settings)
+    settings["windows"] = batches.windows
+    steps = steps or epochs * len(batches)
+    epochs = -(-steps // len(batches))
+    optimizer = make_optimizer(model.to(device), learning_rate, weight_decay)
     scaler = torch.amp.GradScaler(device.type, enabled=config.autocast(device).fast_dtype == torch.float16)
-    history, epoch, step, total, states = [], 0, 0, 0.0, [None] * accumulate
-    settings = {
-        "seed": seed,
-        "batch_size": batch_size,
-        "sequence_length": sequence_length,
-        "stride": stride,
-        "transpose": transpose,
-        "carry_state": carry_state,
-        "windows": batches.windows,
-    }
-
-    def save(name, epoch, step=0, total=0.0, states=()):
-        carried = parallel.gathered([_moved(state, "cpu") for state in states])
-        if parallel.rank() == 0:
-            state = {**(extras or {}), **run_state(scaler, history, step, total, carried, settings, midi_config)}
-            val_loss = history[-1]["val_loss"] if history else math.inf
-            previous = folder / PREVIOUS if name == LAST else None
-            save_checkpoint(folder / name, model, optimizer, epoch, val_loss, previous, **state)
-
-    alone = faults.only_training(folder) if parallel.rank() == 0 else nullcontext()
-    with alone, faults.ctrl_c_between_steps(folder) as pressed:
+    loss_function = parallel.data_parallel(TrainingLoss(model))
+    run = Run(model, optimizer, scaler, device, folder, settings, extras)
+    alone = only_training(folder) if parallel.rank() == 0 else nullcontext()
+    with alone, ctrl_c_between_steps(folder) as pressed:
         if resume:
-            state = parallel.from_first(lambda: load_last(folder))
-            restore_run(model, optimizer, scaler, state, settings)
-            history, epoch, step, total = state["history"], state["epoch"] + 1, state["step"], state["total"]
-            if state.get("carried"):
-                states = _of_this_process(state["carried"], accumulate, device)
+            run.restore()
         else:
             config.seed_everything(seed)
-            if parallel.rank() == 0:
-                keep_earlier_run(folder)
-        saved = time.perf_counter()
-        while epoch < epochs and not _out_of_patience(history, patience):
-            started, seen = time.perf_counter(), 0
-            model.train()
-            bar = dict(desc=f"epoch {epoch + 1}/{epochs}", leave=False, disable=parallel.rank() > 0)
-            progress = tqdm(batches.epoch(epoch, first=step), total=len(batches), initial=step, **bar)
-            for batch in progress:
-                if not carry_state:
-                    batch = *batch, torch.ones(batch[0].shape[:2], dtype=torch.bool, device=device)  # all frames count
-                    states = [None] * accumulate
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate_at(epoch * len(batches) + step, epochs * len(batches), learning_rate)
-                optimizer.zero_grad()
-                nats, frames = 0.0, batch[2].sum()
-                memory = faults.memory_explained(device, epoch, step, batch_size, accumulate)
-                with memory, faults.compiler_explained():
-                    for i, part in enumerate(parallel.share(batch, accumulate)):
-                        with config.autocast(device), parallel.averaging_now(loss_function, i == accumulate - 1):
-                            loss, nll, states[i] = loss_function(*part, state=states[i])
-                        if not torch.isfinite(loss):
-                            raise RuntimeError(faults.not_a_number(epoch, step, learning_rate))
-                        # The sum over this part's frames becomes its share of the mean over the batch.
-                        scaler.scale(loss / frames * parallel.processes()).backward()
-                        nats += nll.item()
-                    scaler.unscale_(optimizer)
-                    norm = nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
-                    if not scaler.is_enabled() and not torch.isfinite(norm):  # with a scaler such a step is left out
-                        raise RuntimeError(faults.not_a_number(epoch, step, learning_rate))
-                    scaler.step(optimizer)
-                    scaler.update()
-                due = parallel.rank() == 0 and time.perf_counter() - saved >= 60 * save_every
-                nats, stop, due = parallel.total([nats, len(pressed), due]).tolist()
-                total, step, seen = total + nats, step + 1, seen + frames.item()
-                progress.set_postfix(nats_per_frame=f"{nats / frames.item():.3f}")
-                if stop or due:
-                    save(LAST, epoch - 1, step, total, states if carry_state else ())
-                    saved = time.perf_counter()
-                if stop:
-                    progress.close()
-                    faults.stop(pressed, f"in epoch {epoch + 1}, step {step}")
-            speed = seen / max(time.perf_counter() - started, 1e-9)  # there are clocks that stand still
-            if parallel.processes() > 1:  # torchrun waits 30 s after Ctrl-C, a validation may take longer
-                save(LAST, epoch - 1, step, total, states if carry_state else ())
+            run.keep_earlier()
+        if run.epoch * len(batches) + run.step < steps:
+            del run.history[run.epoch :]  # the row of an epoch that was cut short, and now goes on
+        while len(run.history) < epochs and not _out_of_patience(run.history, patience):
+            started = time.perf_counter()
+            speed = _train_epoch(run, loss_function, batches, steps, save_every, pressed)
+            if parallel.world_size() > 1:  # torchrun waits 30 s after Ctrl-C, a validation may take longer
+                run.save(LAST)
             val_loss = evaluate(model, rolls["validation"], device, shared=True)["nll"]
             if not math.isfinite(val_loss):
-                raise RuntimeError(faults.not_a_number(epoch, step, learning_rate))
-            seconds, train_loss = time.perf_counter() - started, total / batches.predicted
-            history.append(dict(epoch=epoch, train_loss=train_loss, val_loss=val_loss, seconds=round(seconds, 2)))
-            if val_loss == min(row["val_loss"] for row in history):
-                save(BEST, epoch)
-            save(LAST, epoch)
-            saved = time.perf_counter()
+                raise not_a_number(f"in the validation of epoch {run.epoch + 1}", learning_rate)
+            seconds = round(time.perf_counter() - started, 2)
+            row = dict(epoch=run.epoch, train_loss=run.nats / run.frames, val_loss=val_loss, seconds=seconds)
+            run.history.append(row)
+            if run.step == len(batches):
+                run.epoch, run.step, run.nats, run.frames, run.state = run.epoch + 1, 0, 0.0, 0, None
+            if val_loss == min(row["val_loss"] for row in run.history):
+                run.save(BEST)
+            run.save(LAST)
             if parallel.rank() == 0:
-                used = config.memory_used(device)
-                tqdm.write(
-                    f"epoch {epoch + 1:3d}  train {train_loss:.3f}  validation {val_loss:.3f} nats per frame"
-                    f"  {seconds:.0f} s, {speed:,.0f} frames/s" + (f", {used / 1e9:.1f} GB" if used else "")
-                )
-                try:
-                    _write_history(folder / "history.csv", history)
-                except OSError as error:  # Excel has it open, say: the next epoch writes all of it
-                    tqdm.write(f"history.csv not written: {error}")
+                _report(run, speed)
                 if on_epoch:
-                    on_epoch(history)
-            epoch, step, total, states = epoch + 1, 0, 0.0, [None] * accumulate
-            if parallel.total([len(pressed)]).item():
-                faults.stop(pressed, f"after epoch {epoch}")
-    return history
+                    on_epoch(run.history)
+            if parallel.all_reduce_sum([len(pressed)]).item():
+                stop(pressed, f"after epoch {len(run.history)}")
+    return run.history
 
 
-def _moved(state, device):
-    """A state, whatever its tuples, on a device."""
-    return state.to(device) if torch.is_tensor(state) else tuple(_moved(part, device) for part in state)
+def _train_epoch(run, loss_function, batches, steps, save_every, pressed):
+    """Take the steps that are left of an epoch; save every so often, and on Ctrl-C. Returns the frames per second."""
+    before = run.epoch * len(batches)
+    last = min(len(batches), steps - before)  # in this epoch
+    todo = itertools.islice(batches.epoch(run.epoch, first=run.step), last - run.step)
+    title = f"epoch {run.epoch + 1}/{-(-steps // len(batches))}"
+    bar = tqdm(todo, desc=title, total=last, initial=run.step, leave=False, disable=parallel.rank() > 0)
+    run.model.train()
+    seen, started = run.frames, time.perf_counter()
+    saved = started
+    for batch in bar:
+        where = f"in epoch {run.epoch + 1}, step {run.step + 1}"
+        rate = learning_rate_at(before + run.step, steps, run.settings["learning_rate"])
+        with memory_explained(run.device, where, run.settings["batch_size"]):
+            nats, frames = _train_step(run, loss_function, batch, rate, where)
+        due = parallel.rank() == 0 and time.perf_counter() - saved >= 60 * save_every
+        nats, interrupted, due = parallel.all_reduce_sum([nats, len(pressed), due]).tolist()
+        run.nats, run.frames, run.step = run.nats + nats, run.frames + frames, run.step + 1
+        bar.set_postfix(nats_per_frame=f"{nats / frames:.3f}")
+        if interrupted or due:
+            run.save(LAST)
+            saved = time.perf_counter()
+        if interrupted:
+            bar.close()
+            stop(pressed, where)
+    return (run.frames - seen) / max(time.perf_counter() - started, 1e-9)  # there are clocks that stand still
 
 
-def _of_this_process(carried, accumulate, device):
-    """The states of this process's parts of the batches, from those of all."""
-    if len(carried) != parallel.processes() * accumulate:
-        raise ValueError(
-            f"cannot resume: the batches were cut into {len(carried)} parts, now {parallel.processes() * accumulate}; "
-            "in the middle of an epoch with carried states processes x accumulate must be as before"
-        )
-    first = parallel.rank() * accumulate
-    return [_moved(state, device) for state in carried[first : first + accumulate]]
+def _train_step(run, loss_function, batch, rate, where):
+    """Take one step of optimisation. Returns the nats of this process's share, and the frames of the whole batch."""
+    if len(batch) == 2:  # windows, of which all frames count
+        batch = *batch, torch.ones(batch[0].shape[:2], dtype=torch.bool, device=run.device)
+    frames = batch[2].sum()
+    with config.autocast(run.device):
+        loss, nll, run.state = loss_function(*parallel.split_batch(batch), state=run.state)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad()
+    # The loss is a sum over this share; processes average their gradients: so this is the mean over the whole batch.
+    run.scaler.scale(loss / frames * parallel.world_size()).backward()
+    run.scaler.unscale_(run.optimizer)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), GRAD_CLIP)
+    if not torch.isfinite(loss) or not (run.scaler.is_enabled() or torch.isfinite(norm)):
+        raise not_a_number(where, run.settings["learning_rate"])
+    run.scaler.step(run.optimizer)  # leaves out a step whose gradients are infinite in float16
+    run.scaler.update()
+    return nll.item(), frames.item()
+
+
+def _make_batches(model, rolls, device, settings):
+    """The batches of the training split, after a check that rolls and model fit each other."""
+    seed, transpose, sequence_length = settings["seed"], settings["transpose"], settings["sequence_length"]
+    if settings["carry_state"]:
+        batches = PieceBatches(rolls["train"], sequence_length, settings["batch_size"], seed, device, transpose)
+    else:
+        dataset = SequenceDataset(rolls["train"], sequence_length, settings["stride"])
+        batches = Batches(dataset, settings["batch_size"], True, seed, device, transpose, velocities=True)
+    validation, _, lengths = all_frames(rolls["validation"])
+    keys, others, wanted = rolls["train"][0].shape[1], validation.shape[1], model.config["num_pitches"]
+    if not keys == others == wanted:
+        raise ValueError(f"the rolls of train have {keys} keys, those of validation {others}, the model has {wanted}")
+    if max(lengths) < 2:
+        raise ValueError("no piece of validation has two frames, so there is nothing to score; use longer pieces")
+    return batches
+
+
+def _report(run, speed):
+    """Print a line about the last epoch and write the history, from rank 0."""
+    row, used = run.history[-1], config.memory_used(run.device)
+    tqdm.write(
+        f"epoch {row['epoch'] + 1:3d}  train {row['train_loss']:.3f}  validation {row['val_loss']:.3f} nats per frame"
+        f"  {row['seconds']:.0f} s, {speed:,.0f} frames/s" + (f", {used / 1e9:.1f} GB" if used else "")
+    )
+    try:
+        with files.atomic_write(run.folder / HISTORY) as path, open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, row.keys())
+            writer.writeheader()
+            writer.writerows(run.history)
+    except OSError as error:  # Excel has it open, say: the next epoch writes all of it
+        tqdm.write(f"{HISTORY} not written: {error}")
+
+
+def _out_of_patience(history, patience):
+    if patience is None or not history:
+        return False
+    best = min(history, key=lambda row: row["val_loss"])["epoch"]
+    return history[-1]["epoch"] - best >= patience
 
 
 def learning_rate_at(step, steps, highest=LEARNING_RATE):
@@ -253,7 +263,7 @@ def learning_rate_at(step, steps, highest=LEARNING_RATE):
     return highest * min(rising, falling)
 
 
-def make_optimizer(model, learning_rate=LEARNING_RATE):
+def make_optimizer(model, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY):
     """AdamW that shrinks matrices only: no norm, bias, or parameter marked `_no_weight_decay`.
 
     Source: Loshchilov & Hutter, arXiv 1711.05101; the exceptions as in the Mamba paper's code.
@@ -261,6 +271,7 @@ def make_optimizer(model, learning_rate=LEARNING_RATE):
     Args:
         model: `nn.Module`.
         learning_rate: default 1e-3.
+        weight_decay: of the matrices, default 0.1.
 
     Returns:
         `torch.optim.AdamW` with two parameter groups.
@@ -269,7 +280,7 @@ def make_optimizer(model, learning_rate=LEARNING_RATE):
     decayed = [p for p in parameters if p.ndim >= 2 and not getattr(p, "_no_weight_decay", False)]
     chosen = {id(p) for p in decayed}
     groups = [
-        {"params": decayed, "weight_decay": WEIGHT_DECAY},
+        {"params": decayed, "weight_decay": weight_decay},
         {"params": [p for p in parameters if id(p) not in chosen], "weight_decay": 0.0},
     ]
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)  # one kernel for all parameters
@@ -283,7 +294,7 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
     Notebook: 03_lstm_baseline
 
     Args:
-        model: anything with `forward(x, hidden=None) -> (logits, hidden)`.
+        model: as for `predict`.
         rolls: `RollSplit` or a list of `(T, P)` arrays or tensors.
         device: `torch.device`, default the CPU; the model is moved there.
         threshold: see `FrameScores.result`.
@@ -299,10 +310,10 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
         ValueError: no piece of two frames or more, values that are no velocities, no such device.
     """
     device, scores = config.pick_device(device or "cpu"), FrameScores()
-    lengths = rolls.lengths if hasattr(rolls, "lengths") else [len(roll) for roll in rolls]
+    lengths = rolls.lengths if isinstance(rolls, RollSplit) else [len(roll) for roll in rolls]
     order = [i for i in sorted(range(len(lengths)), key=lambda i: lengths[i]) if lengths[i] > 1]
     if shared:
-        order = order[parallel.rank() :: parallel.processes()]
+        order = order[parallel.rank() :: parallel.world_size()]
     with in_eval(model.to(device)):
         for first in range(0, len(order), batch_size):  # of similar lengths, so there is little padding
             group = [piece_bins(rolls, i) > 0 for i in order[first : first + batch_size]]
@@ -316,21 +327,7 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
                 logits, nll, _, hidden = predict(model, x, y, hidden)
                 scores.add(logits, x, y, valid.to(device), nll)
     if shared:
-        scores.share()
+        scores.all_reduce()
     if scores.count[0] == 0:
         raise ValueError("nothing to evaluate: no piece has two frames")
     return scores.result(threshold)
-
-
-def _out_of_patience(history, patience):
-    if patience is None or not history:
-        return False
-    best = min(history, key=lambda row: row["val_loss"])["epoch"]
-    return history[-1]["epoch"] - best >= patience
-
-
-def _write_history(path, history):
-    with files.atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, history[0].keys())
-        writer.writeheader()
-        writer.writerows(history)
