@@ -10,7 +10,7 @@ from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVE
 
 MODEL_NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
 FIT_OPTIONS = (  # of `train`, with the names and meanings that they have in `fit`
-    "batch_size learning_rate sequence_length stride transpose carry_state accumulate compile seed patience save_every"
+    "steps batch_size learning_rate weight_decay sequence_length stride transpose carry_state seed patience save_every"
 )
 
 
@@ -53,8 +53,8 @@ def train(options):
     from .learn import checkpoints, parallel, training
     from .learn.metrics import fit_baselines
 
-    device, midi_config = parallel.join(options.device), _midi_config(options)
-    with parallel.first_on_each_machine():
+    device, midi_config = parallel.init_process_group(options.device), _midi_config(options)
+    with parallel.local_rank_zero_first():
         rolls, _ = _load(options, midi_config)
     folder = options.output or files.MIDI_DATA
     config.seed_everything(options.seed)
@@ -73,21 +73,22 @@ def train(options):
     _need_pieces(rolls, "train", "validation")
     baseline = training.evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     print(f"to beat: per-key Markov-1, validation {baseline:.3f} nats per frame")
-    resume = options.resume or (parallel.restarted() and parallel.from_first(lambda: checkpoints.can_resume(folder)))
-    if not resume and checkpoints.files_of_a_run(folder):
-        print(f"{folder}: the files of the earlier run are kept as earlier_{checkpoints.BEST} and so on")
+    begun = parallel.restarted() and parallel.broadcast_from_first((folder / "last_model.pt").is_file)
     training.fit(
         model,
         rolls,
         options.epochs,
         **{name: getattr(options, name) for name in FIT_OPTIONS.split()},
-        resume=resume,
+        resume=options.resume or begun,
         folder=folder,
         device=device,
-        midi_config=midi_config,
-        extras={"corpus": options.corpus, "all_instruments": options.all_instruments},
+        extras={
+            "midi_config": midi_config,
+            "corpus": options.corpus,
+            "all_instruments": options.all_instruments,
+        },
     )
-    parallel.leave()
+    parallel.destroy_process_group()
     if options.epochs > 0:
         print(f"best model: {folder / 'best_model.pt'}")
 
@@ -273,14 +274,14 @@ def _parser():
     sub.add_argument("--head", choices=("keys", "chords"), help="what a frame is (default keys)")
     sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
     number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
+    sub.add_argument("--steps", type=int, help="steps of optimisation in all, in place of epochs")
     number(sub, "batch-size", int, BATCH_SIZE, "windows of a step, of all processes together")
     number(sub, "learning-rate", float, LEARNING_RATE, "of AdamW")
+    number(sub, "weight-decay", float, 0.1, "of AdamW")
     number(sub, "sequence-length", int, SEQUENCE_LENGTH, "frames of a window")
     number(sub, "stride", int, STRIDE, "frames between windows")
     number(sub, "transpose", int, 0, "move windows by up to so many semitones, at random")
-    number(sub, "accumulate", int, 1, "compute each batch in so many parts, for less memory")
     sub.add_argument("--carry-state", action="store_true", help="go along whole pieces, the state carried")
-    sub.add_argument("--compile", action="store_true", help="use torch.compile, which needs a C++ compiler")
     number(sub, "seed", int, 0, "of all random numbers")
     sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
     sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")

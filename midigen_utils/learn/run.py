@@ -105,9 +105,9 @@ class Run:
     def keep_earlier(self):
         """Give the files of an earlier run in the folder another name (those of the run before it are replaced)."""
         there = [name for name in (BEST, LAST, HISTORY) if (self.folder / name).is_file()]
-        for name in there if parallel.rank() == 0 else ():
-            os.replace(self.folder / name, self.folder / f"earlier_{name}")
-        if there:
+        if there and parallel.rank() == 0:
+            for name in there:
+                os.replace(self.folder / name, self.folder / f"earlier_{name}")
             print(f"{self.folder}: the files of the earlier run are kept as earlier_{there[0]} and so on")
 
 
@@ -118,7 +118,9 @@ def check(model, rolls, settings, save_every, extras):
         ValueError: says which, and what to give.
     """
     if not isinstance(model, FrameModel):
-        raise ValueError(f"{type(model).__name__} is no FrameModel: derive it from midigen_utils.models.FrameModel")
+        raise ValueError(
+            f"{type(model).__name__} is no FrameModel: derive your model from midigen_utils.models.FrameModel"
+        )
     if not hasattr(rolls, "keys") or not {"train", "validation"} <= set(rolls.keys()):
         raise ValueError(
             'rolls is a dict with "train" and "validation", such as load_piano_rolls returns together with the corpus: '
