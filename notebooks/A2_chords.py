@@ -32,7 +32,8 @@ from midigen_utils.data import load_corpus, load_piano_rolls
 from midigen_utils.exercises import check
 from midigen_utils.files import MIDI_DATA
 from midigen_utils.learn import evaluate, fit, fit_baselines, frame_nll, load_model
-from midigen_utils.models import CANDIDATES, ChordHead, MusicLSTM, generate_music
+from midigen_utils.models import ChordHead, MusicLSTM, generate_music
+from midigen_utils.models.numpy_engine import CANDIDATES, Chords
 from midigen_utils.show import BLUE, GREY, ORANGE, note_name, player
 
 # %% [markdown]
@@ -613,22 +614,60 @@ def draw(head, features, past, generator):
 
 
 # %% [markdown]
-# The twin check: with the same random numbers the package draws the same frames.
+# One random number for each look will do. That the next note is key k *or a lower one* has the probability
+# $1 - (1 - p_{j+1}) \cdots (1 - p_k)$, which grows from key to key. Draw a number between 0 and 1: the next note is the
+# first key at which this probability passes it, and if none does, the frame is finished.
+
 
 # %%
-for t in range(20):
-    generators = [torch.Generator().manual_seed(t) for _ in range(2)]
-    ours = draw(head, features[t : t + 1], past[t : t + 1], generators[0])
-    theirs = pretrained.chords.sample(features[t : t + 1], past[t : t + 1], generator=generators[1])
-    assert torch.equal(ours, theirs)
+@torch.no_grad()
+def draw_by_one_number(head, features, past, uniform):
+    """As `draw`; `uniform(n)` gives n random numbers between 0 and 1."""
+    context, notes, highest = head.context(features, past), torch.zeros_like(past), -1
+    while True:
+        p = torch.sigmoid(head.look(context, notes))[0].double()  # (P,)
+        p[: highest + 1] = 0  # decided already
+        reached = 1 - (1 - p).cumprod(0)  # (P,): that a note has come by then
+        found = (reached > uniform(1)[0]).nonzero()[:, 0].tolist()
+        if not found:
+            return notes
+        highest = found[0]
+        notes[0, highest] = 1
+
 
 # %% [markdown]
-# And does it draw with the right probabilities? Of the tiny head all 64 are known. Draw 20,000 frames (the package
-# draws them side by side), and compare.
+# The package draws in this way, and without torch: `Chords` of `models/numpy_engine.py` takes the weights of a head as
+# numpy arrays. The twin check: with the same random numbers it draws the same frames.
+
 
 # %%
-sampled = tiny.sample(known.expand(DRAWS, -1), before.expand(DRAWS, -1), generator=torch.Generator().manual_seed(1))
-frequency = np.bincount(sampled.int().numpy() @ PLACE, minlength=64) / DRAWS
+def in_numpy(head):
+    """A chord head as the package plays it."""
+    return Chords({name: weight.numpy() for name, weight in head.state_dict().items()}, name="")
+
+
+played = in_numpy(pretrained.chords)
+context = played.context(features.numpy(), past.numpy())  # (F, W)
+for t in range(20):
+    ours = draw_by_one_number(head, features[t : t + 1], past[t : t + 1], np.random.default_rng(t).random)
+    theirs, _ = played.sample(context[t : t + 1], np.random.default_rng(t).random)
+    assert np.array_equal(ours, theirs)
+
+# %% [markdown]
+# And does it draw with the right probabilities? Of the tiny head all 64 are known. Draw 20,000 frames side by side, and
+# compare.
+
+
+# %%
+def sample(head, features, past, count, random_seed):
+    """So many frames, each drawn after features (D,) and the frame before (P,): (count, P) of 0 and 1."""
+    played = in_numpy(head)
+    context = played.context(features[None].numpy(), past[None].numpy())  # (1, W)
+    frames, _ = played.sample(context, np.random.default_rng(random_seed).random, copies=count)
+    return frames.astype(int)
+
+
+frequency = np.bincount(sample(tiny, known, before, DRAWS, random_seed=1) @ PLACE, minlength=64) / DRAWS
 deviation = (frequency - p) / np.sqrt(p * (1 - p) / DRAWS)  # in standard errors
 chi_square = (DRAWS * (frequency - p) ** 2 / p).sum()
 assert np.abs(deviation[p > 1e-3]).max() < 4.5 and chi_square < 120
@@ -668,8 +707,8 @@ nothing = torch.zeros(6)
 toy, loss = learn(torch.tensor(music).float(), nothing)
 
 # %% tags=["nbval-check-output"]
-drawn = toy.sample(torch.zeros(1000, 1), torch.zeros(1000, 6), generator=torch.Generator().manual_seed(0))
-is_music = (drawn[:, None] == torch.tensor(music)).all(2).any(1)
+drawn = sample(toy, torch.zeros(1), nothing, 1000, random_seed=0)
+is_music = (drawn[:, None] == music).all(2).any(1)
 print(f"loss {loss:.2f} nats, log 2 = {math.log(2):.2f}")
 print(f"more than 980 of 1,000 frames are one of the two chords: {is_music.sum() > 980}")
 
@@ -692,24 +731,25 @@ for found in ([0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 0, 1, 0, 0, 0], [0, 1,
 #
 # Now with real music and a real memory: a small LSTM and on top of it a head, trained together, twice. To be fair, the
 # opponent should differ in one thing only. So our **coins** are the same head, with the same two layers and the same
-# view of the past; but it never hears which notes were found. (The weights that would read them stay unused.) One look,
-# 88 coins.
+# view of the past; but it never hears which notes were found. (The weights that would read them are 0 and stay so.) One
+# look, 88 coins.
 
 
 # %%
 class CoinHead(ChordHead):
     """A chord head that ignores the notes found so far: so its keys are independent coins."""
 
-    def look(self, context, notes):
-        return super().look(context, torch.zeros_like(notes))
+    def __init__(self, *sizes, **named):
+        super().__init__(*sizes, **named)
+        nn.init.zeros_(self.from_notes.weight).requires_grad_(False)
 
     def _conditionals(self, frames, context):
         return self.look(context, frames)  # one look will do
 
 
 # %% [markdown]
-# (Everything else is inherited. Drawing with it tosses coins, keeps the lowest, tosses those above again from the same
-# probabilities: a longer way to toss 88 coins.) The chords make n + 1 looks a frame, so a step of theirs takes longer.
+# (Everything else is inherited. Drawing with it looks again after each note, and gets the same probabilities: a longer
+# way to toss 88 coins.) The chords make n + 1 looks a frame, so a step of theirs takes longer.
 # To be fair in that, too, the coins go through the music five times, the chords twice.
 
 # %% tags=["nbval-ignore-output"]
@@ -717,7 +757,7 @@ data = {"train": train, "validation": validation[:4]}
 models, seconds = {}, {}
 for kind, Head in (("coins", CoinHead), ("chords", ChordHead)):
     torch.manual_seed(0)
-    models[kind] = MusicLSTM(hidden_size=128, num_layers=1)
+    models[kind] = MusicLSTM(hidden_size=128, num_layers=1, head="chords")
     models[kind].chords = Head(models[kind].feature_size, width=128)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -877,8 +917,8 @@ def exact(head, temperature=1.0):
 
 
 # %% [markdown]
-# `ChordHead.sample` has the coins' temperature. `choose`, which `generate_music` uses, does two things: it draws a
-# frame at temperature 1, and takes from it only *how many* keys go down and come up; then it weighs the frames that
+# `exact(lazy, 0.5)` has the coins' temperature. `Chords.choose`, which `generate_music` uses, does two things: it draws
+# a frame at temperature 1, and takes from it only *how many* keys go down and come up; then it weighs the frames that
 # move as many keys by `p ** (1 / temperature)`. With 64 frames we can write down what it aims at:
 
 
@@ -895,13 +935,13 @@ def aim(p, temperature):
 
 
 # %% tags=["nbval-ignore-output"]
-start = torch.tensor(stay).float().expand(DRAWS, -1)
-picked = lazy.choose(torch.zeros(DRAWS, 1), start, 0.5, torch.Generator().manual_seed(0))
+start, no_features = np.tile(np.float32(stay), (DRAWS, 1)), np.zeros((DRAWS, 1), np.float32)
+picked = in_numpy(lazy).choose(no_features, start, 0.5, np.random.default_rng(0).random)
 lines = {
     "temperature 1": exact(lazy),
-    "sample at 0.5": exact(lazy, 0.5),
+    "coins at 0.5": exact(lazy, 0.5),
     "choose at 0.5, aim": aim(exact(lazy), 0.5),
-    "choose at 0.5, drawn": np.bincount(picked.int().numpy() @ PLACE, minlength=64) / DRAWS,
+    "choose at 0.5, drawn": np.bincount(picked.astype(int) @ PLACE, minlength=64) / DRAWS,
 }
 print(" " * 20, *(f"{name(way):>12}" for way in ways), "  of what moves: G to A")
 for label, p in lines.items():
@@ -915,9 +955,9 @@ assert abs(wanted[0] - at_one[0]) < 1e-3 and abs(got[0] - at_one[0]) < 0.02  # t
 assert np.abs(got - wanted).max() < 0.02 and CANDIDATES == 32
 
 # %% [markdown]
-# Read the first column: how often the music stays where it is. `sample` at 0.5 stays more often than the model wants
-# to; `choose` keeps to the model's tempo. Then the last: of the moves, the likeliest gets a larger share, so *what* is
-# played is colder. The aim and what is drawn differ a little: `choose` cannot see all frames of 88 keys, so it draws
+# Read the first column: how often the music stays where it is. With coins at 0.5 it stays more often than the model
+# wants; `choose` keeps to the model's tempo. Then the last: of the moves, the likeliest gets a larger share, so *what*
+# is played is colder. The aim and what is drawn differ a little: `choose` cannot see all frames of 88 keys, so it draws
 # 32 (`CANDIDATES`) and chooses among those that are alike. Where few of them are, cold is milder than it says.
 #
 # ## Where we stand
