@@ -1,20 +1,25 @@
 """Windows, training, scores and checkpoints."""
 
-from .checkpoints import load_checkpoint, load_model, save_checkpoint
+from .checkpoints import export_model, load_checkpoint, load_model, save_checkpoint
 from .dataset import Batches, PieceBatches, SequenceDataset
-from .metrics import fit_baselines, frame_nll, predict
-from .training import evaluate, fit
+from .metrics import TrainingLoss, carry, fit_baselines, frame_nll, predict
+from .training import evaluate, fit, learning_rate_at, make_optimizer
 
 __all__ = [
     "Batches",
     "PieceBatches",
     "SequenceDataset",
+    "TrainingLoss",
+    "carry",
     "evaluate",
+    "export_model",
     "fit",
     "fit_baselines",
     "frame_nll",
+    "learning_rate_at",
     "load_checkpoint",
     "load_model",
+    "make_optimizer",
     "predict",
     "save_checkpoint",
 ]
