@@ -143,16 +143,16 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None, worke
 
 def _cache_folder(corpus, midi_config, sustain):
     """A folder whose name changes with whatever the rolls are made from."""
-    names, files, inside = hashlib.sha256(), hashlib.sha256(), len(str(corpus.folder / "x")) - 1
+    names, listed, inside = hashlib.sha256(), hashlib.sha256(), len(str(corpus.folder / "x")) - 1
     for piece in corpus.pieces:
         stat, name = os.stat(piece.path), str(piece.path)[inside:].encode("utf-8", "surrogateescape")
         names.update(name + b"\n")
-        files.update(name + f"|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+        listed.update(name + f"|{piece.split}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
     settings = [FORMAT, SHARD, sorted(midi_config.items()), sustain, corpus.all_instruments]
     settings = json.dumps(settings, default=lambda number: number.item())
     how = hashlib.sha256(settings.encode()).hexdigest()[:8]
     where = hashlib.sha256(str(corpus.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return files.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{names.hexdigest()[:8]}-{files.hexdigest()[:12]}"
+    return files.MIDI_DATA / "cache" / f"{corpus.name}-{where}-{how}-{names.hexdigest()[:8]}-{listed.hexdigest()[:12]}"
 
 
 def _shards(index, folder, split):
