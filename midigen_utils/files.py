@@ -3,9 +3,12 @@
 import errno
 import os
 import re
+import shutil
 import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -52,6 +55,58 @@ def atomic_write(path):
         finally:
             if os.path.lexists(temporary):
                 temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path):
+    """Write a folder atomically (temporary folder, then rename).
+
+    Args:
+        path: where the folder goes; an older one there is replaced. Where two processes could write it at the same
+            time, hold `one_process(path)`.
+
+    Yields:
+        `Path` of a temporary folder to fill. It takes the place of `path` when the block
+        ends well, and is removed when it does not.
+    """
+    path = Path(path)
+    temporary, old = (path.with_name(f".{path.name}.{word}") for word in ("tmp", "old"))
+    with disk_errors_explained(path):
+        for left_over in (temporary, old):  # by a process that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+        finally:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            for left_over in (temporary, old):
+                shutil.rmtree(left_over, ignore_errors=True)
+
+
+@contextmanager
+def one_process(path):
+    """Let one process at a time work on a path; others wait at this line, and say so.
+
+    Args:
+        path: what is to be written; the lock is a hidden file beside it.
+    """
+    path = Path(path)
+    with disk_errors_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            print(f"Another process writes {path.name}: waiting for it.", flush=True)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
