@@ -34,11 +34,11 @@ CLIPPED = config.MIDI_CONFIG
 WHOLE = {**CLIPPED, "max_duration": None}
 
 
-def build(corpus, midi_config, workers):
+def build(corpus, midi_config):
     """Build the cache of a corpus in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         files.MIDI_DATA = Path(folder)
-        load_piano_rolls(corpus, midi_config, workers=workers)
+        load_piano_rolls(corpus, midi_config)
 
 
 def with_pretty_midi(corpus, fs=CLIPPED["fs"]):
@@ -77,31 +77,14 @@ def one_core(corpus, rounds):
     candidates = {
         "pretty_midi": lambda: with_pretty_midi(corpus),
         "midigen, first 60 s, not written": lambda: only_rolls(corpus, CLIPPED),
-        "midigen, first 60 s, cache written": lambda: build(corpus, CLIPPED, 1),
+        "midigen, first 60 s, cache written": lambda: build(corpus, CLIPPED),
         "midigen, whole pieces, not written": lambda: only_rolls(corpus, WHOLE),
-        "midigen, whole pieces, cache written": lambda: build(corpus, WHOLE, 1),
+        "midigen, whole pieces, cache written": lambda: build(corpus, WHOLE),
     }
     seconds = take_turns(candidates, rounds, time.process_time)
     for name, times in seconds.items():
         ratios = [peer / mine for peer, mine in zip(seconds["pretty_midi"], times)]
         show(name, [len(corpus.pieces) / t for t in times], "files/s", ratios)
-
-
-def processes(corpus, rounds):
-    big = replace(corpus, pieces=corpus.pieces * 4)
-    few, many = len(corpus.pieces), len(big.pieces)
-    print(f"\none process and two, cache written, wall time, {many} files ({few}, each four times)")
-    for name, midi_config in (("first 60 s", CLIPPED), ("whole pieces", WHOLE)):
-        runs = {(c, w): partial(build, c, midi_config, w) for c in (corpus, big) for w in (1, 2)}
-        seconds = take_turns(runs, rounds, time.perf_counter)
-        for w in (1, 2):
-            ratios = [one / mine for one, mine in zip(seconds[big, 1], seconds[big, w])]
-            show(f"{name}, {w} process{'es' * (w > 1)}", [many / t for t in seconds[big, w]], "files/s", ratios)
-        # seconds = start + files * each: two processes pay where their line crosses that of one
-        each = {w: (median(seconds[big, w]) - median(seconds[corpus, w])) / (many - few) for w in (1, 2)}
-        start = median(seconds[corpus, 2]) - few * each[2]
-        pays = f"pay from about {start / (each[1] - each[2]):.0f} files" if each[2] < each[1] else "do not pay"
-        print(f"    two start in {start:.2f} s, then {each[1] / each[2]:.2f} times as fast: they {pays}", flush=True)
 
 
 def whole_pieces(options):
@@ -112,19 +95,19 @@ def whole_pieces(options):
 
 
 def peak(corpus):
-    used, draw = [], cache.draw
+    used, read = [], cache.midi_to_bins
 
     def watched(*args):
-        roll = draw(*args)
+        roll = read(*args)
         used.append(psutil.Process().memory_info().rss / 1e6)
         return roll
 
     import psutil
 
-    before, cache.draw = psutil.Process().memory_info().rss / 1e6, watched
+    before, cache.midi_to_bins = psutil.Process().memory_info().rss / 1e6, watched
     with tempfile.TemporaryDirectory() as folder:
         files.MIDI_DATA = Path(folder)
-        rolls, corpus = load_piano_rolls(corpus, WHOLE, workers=1)
+        rolls, corpus = load_piano_rolls(corpus, WHOLE)
         cells = sum(rolls[split].frames.size for split in SPLITS)
         hours = sum(len(rolls[split].frames) for split in SPLITS) / WHOLE["fs"] / 3600
         print(f"  {len(corpus.pieces)} pieces, {hours:.1f} hours: {cells / 1e6:.0f} MB as uint8, ", end="")
@@ -200,7 +183,6 @@ def main():
         return
     chosen = np.linspace(0, len(corpus.pieces) - 1, min(options.sample, len(corpus.pieces))).round().astype(int)
     one_core(replace(corpus, pieces=tuple(corpus.pieces[i] for i in chosen)), options.rounds)
-    processes(corpus, options.rounds)
     whole_pieces(options)
     opening(corpus, options.rounds)
     batches(corpus, options.rounds)
