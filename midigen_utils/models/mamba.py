@@ -31,11 +31,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .fast_scan import CausalConvolution, selective_scan, ssd_scan
 from .frame_model import FrameModel
-from .layers import CausalConv, RMSNorm
-from .scan import scan_step, selective_scan, ssd_scan, ssd_step
+from .scan import scan_step, ssd_step
 
 HEAD_WIDTH = 64  # channels per head of the SSD form
+EPS = 1e-5  # of all norms; torch's default is 1.2e-7
 TILE = 1024  # frames, of all pieces together, that a CPU works on at a time
 
 
@@ -80,14 +81,14 @@ class MusicMamba(FrameModel):
         if ssm not in ("s6", "ssd"):
             raise ValueError(f"ssm is {ssm!r}; use 's6' or 'ssd'")
         d_state = d_state or {"s6": 16, "ssd": 64}[ssm]
-        settings = dict(d_model=d_model, n_layers=n_layers, d_state=d_state, d_conv=d_conv, expand=expand, ssm=ssm)
-        shared = dict(num_pitches=num_pitches, head=head, velocity=velocity)
-        super().__init__(d_model, **shared, **settings, dropout=dropout)
+        sizes = dict(d_model=d_model, n_layers=n_layers, d_state=d_state, d_conv=d_conv, expand=expand)
+        heads = dict(head=head, velocity=velocity)
+        super().__init__(d_model, num_pitches=num_pitches, **sizes, ssm=ssm, dropout=dropout, **heads)
         block = {"s6": S6Block, "ssd": SSDBlock}[ssm]
         self.embed = nn.Linear(num_pitches, d_model)
         self.embed.weight._no_weight_decay = True
         self.layers = nn.ModuleList(block(d_model, d_state, d_conv, expand) for _ in range(n_layers))
-        self.norm = RMSNorm(d_model)
+        self.norm = nn.RMSNorm(d_model, eps=EPS)
 
     def features(self, x, hidden=None):
         """What the network knows after each frame.
@@ -104,7 +105,7 @@ class MusicMamba(FrameModel):
         rows = max(1, TILE // x.shape[1])
         if x.device.type != "cpu" or (x.shape[0] <= rows and x.shape[1] <= TILE):
             return self._tile(x, hidden)
-        # On a CPU, one tile after another: what a tile computes stays in the cache, a whole batch would not.
+        # On a CPU one tile after another, because the numbers of a tile stay in the cache; a whole batch's would not.
         features, states = [], []
         for start in range(0, x.shape[0], rows):
             group = slice(start, start + rows)
@@ -119,7 +120,7 @@ class MusicMamba(FrameModel):
         return torch.cat(features), hidden
 
     def _tile(self, x, hidden):
-        """`features` for a few rows and frames at a time; a lone frame loses its time axis inside."""
+        """`features` of a few rows and frames; a single frame goes through the blocks without its time axis."""
         one_frame = x.shape[1] == 1 and hidden is not None
         stream = self.embed(x[:, 0] if one_frame else x).to(self.embed.weight.dtype)  # (B, T, d) or (B, d)
         states = []
@@ -156,7 +157,7 @@ class S6Block(nn.Module):
         d_inner, dt_rank = expand * d_model, math.ceil(d_model / 16)
         self.sizes = (dt_rank, d_state, d_state)
         self.state_shapes = ((d_conv - 1, d_inner), (d_state, d_inner))
-        self.norm = RMSNorm(d_model)
+        self.norm = nn.RMSNorm(d_model, eps=EPS)
         self.in_proj = nn.Linear(d_model, 2 * d_inner, bias=False)
         self.conv = CausalConv(d_inner, d_conv)
         self.x_proj = nn.Linear(d_inner, sum(self.sizes), bias=False)
@@ -171,10 +172,10 @@ class S6Block(nn.Module):
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
 
     def forward(self, stream, state):
-        """A sequence `(B, T, d)` or one frame `(B, d)`, and a state, to the same shape and the next state.
+        """From a sequence `(B, T, d)` or one frame `(B, d)`, and a state, to the same shape and the next state.
 
-        Without T the shapes below lose it, and the convolution and the scan take their one-frame forms.
-        A sequence may start with the state `(None, None)`.
+        For one frame the shapes below have no T, and the convolution and the scan take their one-frame forms.
+        The state `(None, None)` starts a sequence afresh.
         """
         conv_state, h = state
         conv, scan = (self.conv.step, scan_step) if stream.ndim == 2 else (self.conv, selective_scan)
@@ -211,13 +212,13 @@ class SSDBlock(nn.Module):
         self.sizes = (d_inner, d_inner + 2 * d_state, heads)
         self.scan_sizes = (d_inner, d_state, d_state)
         self.state_shapes = ((d_conv - 1, d_inner + 2 * d_state), (heads, d_state, HEAD_WIDTH))
-        self.norm = RMSNorm(d_model)
+        self.norm = nn.RMSNorm(d_model, eps=EPS)
         self.in_proj = nn.Linear(d_model, sum(self.sizes), bias=False)
         self.conv = CausalConv(d_inner + 2 * d_state, d_conv)
         self.dt_bias = nn.Parameter(_initial_dt_bias(heads))
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(heads))
-        self.gated_norm = RMSNorm(d_inner)
+        self.gated_norm = nn.RMSNorm(d_inner, eps=EPS)
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
 
     def forward(self, stream, state):
@@ -232,6 +233,34 @@ class SSDBlock(nn.Module):
         y, h = scan(x, dt, -torch.exp(self.A_log), B, C, h)  # (B, T, H, 64), (B, H, N, 64)
         y = torch.addcmul(y, self.D.unsqueeze(1), x).flatten(-2)  # (B, T, D)
         return self.out_proj(self.gated_norm(y * F.silu(z))), (conv_state, h)
+
+
+class CausalConv(nn.Module):
+    """A convolution over the last K frames of each channel by itself, never over a later one.
+
+    Notebook: 04_mamba
+
+    Args:
+        channels: D.
+        d_conv: frames K.
+    """
+
+    def __init__(self, channels, d_conv):
+        super().__init__()
+        bound = d_conv**-0.5
+        self.weight = nn.Parameter(torch.empty(d_conv, channels).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
+
+    def forward(self, x, state):
+        """From `(B, T, D)` and the K - 1 frames before it (`None` for zeros) to `(B, T, D)` and the last K - 1 frames."""
+        pad = (0, 0, len(self.weight) - 1, 0)
+        seen = F.pad(x, pad) if state is None else torch.cat([state, x], dim=1)  # (B, K - 1 + T, D)
+        return CausalConvolution.apply(seen, self.weight, self.bias), seen[:, x.shape[1] :].clone()
+
+    def step(self, x, state):
+        """From one frame `(B, D)` and the K - 1 before it to `(B, D)` and the last K - 1 frames."""
+        seen = torch.cat([state, x.unsqueeze(1)], dim=1)  # (B, K, D)
+        return (seen * self.weight).sum(1) + self.bias, seen[:, 1:]
 
 
 def _initial_dt_bias(count):
