@@ -11,9 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from midigen_utils.models.layers import CausalConv, RMSNorm
+from midigen_utils.learn.checkpoints import load_model
+from midigen_utils.learn.training import evaluate, fit
+from midigen_utils.models.frame_model import FrameModel
+from midigen_utils.models.generation import generate_music
 from midigen_utils.models.lstm import MusicLSTM
-from midigen_utils.models.mamba import MusicMamba, S6Block
+from midigen_utils.models.mamba import CausalConv, MusicMamba, S6Block
 
 SMALL = {
     "lstm": lambda: MusicLSTM(hidden_size=32),
@@ -332,20 +335,8 @@ def test_every_operator_of_mamba_has_a_kernel_on_apple_gpus(ssm):
     assert len(recorder.names) > 20 and not missing
 
 
-def test_gradients_written_by_hand_are_right():
-    """Of the norm and the convolution, for a sequence and for one frame."""
-    norm, conv = RMSNorm(5).double(), CausalConv(5, 4).double()
-    nn.init.normal_(norm.weight)
-    for shape in ((2, 7, 5), (2, 5)):
-        x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-        torch.testing.assert_close(norm(x), F.rms_norm(x, (5,), norm.weight, 1e-5))
-        assert torch.autograd.gradcheck(
-            lambda x, weight: torch.func.functional_call(norm, {"weight": weight}, x),
-            (
-                x,
-                norm.weight,
-            ),
-        )
+def test_the_convolution_is_that_of_torch_and_its_gradients_written_by_hand_are_right():
+    conv = CausalConv(5, 4).double()
     x, before = torch.randn(2, 7, 5).double().requires_grad_(), torch.randn(2, 3, 5).double().requires_grad_()
     by_torch = F.conv1d(torch.cat([before, x], 1).mT, conv.weight.T.unsqueeze(1), conv.bias, groups=5).mT
     torch.testing.assert_close(conv(x, before)[0], by_torch)
@@ -353,3 +344,70 @@ def test_gradients_written_by_hand_are_right():
         lambda x, before, weight, bias: torch.func.functional_call(conv, {"weight": weight, "bias": bias}, (x, before)),
         (x, before, conv.weight, conv.bias),
     )
+
+
+class MusicGRU(FrameModel):
+    """A reader's own model, as the docstring of `FrameModel` has it."""
+
+    def __init__(self, num_pitches=88, width=16, head="keys", velocity=0):
+        super().__init__(width, num_pitches=num_pitches, head=head, velocity=velocity, width=width)
+        self.gru = nn.GRU(num_pitches, width, batch_first=True)
+
+    def features(self, x, hidden=None):
+        return self.gru(x, hidden)
+
+
+def test_a_model_of_ones_own_is_checked_and_continues_like_ours():
+    model, x = MusicGRU(head="chords", velocity=32).eval(), random_frames(2, 10)
+    whole, last = model(x)
+    first, hidden = model(x[:, :4])
+    second, hidden = model(x[:, 4:], hidden)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+    torch.testing.assert_close(hidden, last)
+    assert model.config == {"num_pitches": 88, "width": 16, "head": "chords", "velocity": 32}
+    with pytest.raises(ValueError, match=r"expected \(B, T, 88\)"):
+        model(x[..., :87])
+    with pytest.raises(NotImplementedError, match="docstring of FrameModel"):
+        FrameModel(16)(x)
+
+
+@pytest.mark.parametrize("carry_state", [False, True])
+def test_a_model_of_ones_own_trains_evaluates_saves_loads_and_generates_like_ours(tmp_path, carry_state):
+    torch.manual_seed(0)
+    frames = torch.randint(1, 33, (6, 80, 88)) * random_frames(6, 80).bool()
+    rolls = {"train": list(frames[:4].to(torch.uint8)), "validation": list(frames[4:].to(torch.uint8))}
+    model = MusicGRU(head="chords", velocity=32)
+    settings = dict(sequence_length=16, batch_size=2, carry_state=carry_state, folder=tmp_path, device="cpu")
+    history = fit(model, rolls, 2, **settings)
+    assert history[1]["train_loss"] < history[0]["train_loss"]
+    with pytest.raises(ValueError, match="MusicGRU"):
+        load_model(tmp_path / "last_model.pt")
+    loaded = load_model(tmp_path / "last_model.pt", model_class=MusicGRU)
+    scores = [evaluate(m, rolls["validation"], device="cpu") for m in (model, loaded)]
+    assert scores[0] == scores[1] and scores[0]["nll"] == pytest.approx(history[1]["val_loss"], abs=1e-4)
+    music = [generate_music(m, (rolls["validation"][0][:16] / 32).numpy(), 20, random_seed=0) for m in (model, loaded)]
+    assert music[0].shape == (36, 88) and (music[0] == music[1]).all() and (music[0][16:] > 0).any()
+
+
+def test_heads_are_arguments_and_take_no_part_where_they_are_not_asked_for(model):
+    assert model.chords is None and model.velocity is None
+    assert (model.config["head"], model.config["velocity"]) == ("keys", 0)
+    both = type(model)(**{**model.config, "head": "chords", "velocity": 32})
+    assert both.chords.output.out_features == 88 and both.velocity.bins == 32
+    assert type(both)(**both.config).state_dict().keys() == both.state_dict().keys()
+    assert both.state_dict().keys() > model.state_dict().keys()
+    with pytest.raises(TypeError, match="heads"):  # a misspelt argument is not swallowed
+        type(model)(heads="chords")
+
+
+def test_weights_are_float32_copies_under_the_names_of_the_checkpoint(model):
+    weights, config = model.half().weights()
+    assert config == {**model.config, "model": type(model).__name__}
+    assert weights.keys() == model.state_dict().keys()
+    for name, weight in model.state_dict().items():
+        assert weights[name].dtype == "float32" and (weights[name] == weight.float().numpy()).all()
+    model.float()
+    weights, _ = model.weights()
+    before = weights["output.bias"].copy()
+    model.output.bias.data += 1
+    assert (weights["output.bias"] == before).all()

@@ -1,7 +1,10 @@
 """The weights that come with the course: they load, they are small, and they play."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.data.corpus import load_corpus
@@ -24,6 +27,18 @@ def test_the_checkpoint_names_its_model_and_its_corpus_and_can_be_trained_furthe
     model = load_model(FOLDER / f"{name}.pt")
     assert model.chords is not None and model.velocity.bins == MIDI_CONFIG["velocity_bins"]
     make_optimizer(model).load_state_dict(state["optimizer_state_dict"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_and_chord_likelihoods_are_those_stored_when_the_files_were_made(name):
+    stored = np.load(Path(__file__).parent / "data" / "pretrained_logits.npz")
+    model, x = load_model(FOLDER / f"{name}.pt"), torch.from_numpy(stored["x"]).float()
+    with torch.no_grad():
+        logits, _ = model(x)
+        features, _ = model.features(x[:, :-1])
+        nll = -model.chords.log_prob(x[:, 1:], features, x[:, :-1])
+    np.testing.assert_allclose(logits.numpy(), stored[f"{name}_logits"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(nll.numpy(), stored[f"{name}_chord_nll"], rtol=1e-5, atol=1e-5)
 
 
 def test_both_files_together_are_below_20_mb():

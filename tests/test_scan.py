@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from midigen_utils.models import scan
+from midigen_utils.models import fast_scan
+from midigen_utils.models.fast_scan import selective_scan, ssd_scan
 from midigen_utils.models.mamba import S6Block
-from midigen_utils.models.scan import scan_loop, scan_step, scan_textbook, selective_scan, ssd_scan, ssd_step
+from midigen_utils.models.scan import scan_loop, scan_step, scan_textbook, ssd_step
 
 HEADS, WIDTH = 2, 4
 
@@ -95,7 +96,7 @@ def test_long_sequences_equal_the_float64_textbook_loop(length):
 @pytest.mark.parametrize("slab", [(1, 1), (2, 3), (3, 7), (2, 100)])
 def test_the_slab_size_changes_nothing(monkeypatch, slab):
     inputs = random_inputs(3, 20, 8, 4)
-    monkeypatch.setattr("midigen_utils.models.scan._slab_shape", lambda x, A: slab)
+    monkeypatch.setattr("midigen_utils.models.fast_scan._slab_shape", lambda x, A: slab)
     assert_equal(values_and_gradients(selective_scan, inputs), values_and_gradients(scan_textbook, inputs), 1e-12)
 
 
@@ -235,6 +236,6 @@ def test_the_decays_of_a_gpu_which_avoids_products_are_those_of_a_cpu():
     coarse = exponent.mul(64).round().div(64)
     sums = coarse.cumsum(-1), (exponent - coarse).cumsum(-1)
     never = torch.full((64, 64), -torch.inf).triu(1)
-    with_product, without = (form(*sums, never) for form in (scan._differences, scan._plain_differences))
+    with_product, without = (form(*sums, never) for form in (fast_scan._differences, fast_scan._plain_differences))
     assert torch.equal(with_product.exp2(), with_product.exp2().tril())
     torch.testing.assert_close(with_product, without, rtol=1e-6, atol=1e-5)

@@ -63,6 +63,7 @@ def predict(model, x, y, hidden=None):
     if not isinstance(model, FrameModel):
         logits, hidden = model(x, hidden)
         return Prediction(logits, frame_nll(logits, y), None, hidden)
+    model.check(x, hidden)
     features, hidden = model.features(x, hidden)
     if model.chords is None:
         logits = model.output(features)

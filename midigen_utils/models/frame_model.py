@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -113,7 +112,7 @@ class FrameModel(nn.Module):
             weights: dict from the names of `state_dict()` to float32 arrays.
             config: `config` and `"model"`, the name of the class.
         """
-        arrays = {name: np.array(weight.float().cpu()) for name, weight in self.state_dict().items()}
+        arrays = {name: weight.float().cpu().numpy().copy() for name, weight in self.state_dict().items()}
         return arrays, {**self.config, "model": type(self).__name__}
 
 

@@ -252,7 +252,7 @@ class CausalConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
 
     def forward(self, x, state):
-        """From `(B, T, D)` and the K - 1 frames before it (`None` for zeros) to `(B, T, D)` and the last K - 1 frames."""
+        """From `(B, T, D)` and the K - 1 frames before it (`None`: zeros) to `(B, T, D)` and the last K - 1 frames."""
         pad = (0, 0, len(self.weight) - 1, 0)
         seen = F.pad(x, pad) if state is None else torch.cat([state, x], dim=1)  # (B, K - 1 + T, D)
         return CausalConvolution.apply(seen, self.weight, self.bias), seen[:, x.shape[1] :].clone()
