@@ -1,6 +1,7 @@
 """`python -m midigen_utils <verb>`: everything that make does, on any system."""
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ from . import config, files
 from .config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
 
 MODEL_NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
-FIT_OPTIONS = (  # of `train`, with the names and meanings that they have in `fit`
-    "steps batch_size learning_rate weight_decay sequence_length stride transpose carry_state seed patience save_every"
-)
+FIT_OPTIONS = (  # of `train`, with the names, meanings and defaults that they have in `fit`
+    "epochs steps batch_size learning_rate weight_decay sequence_length stride transpose carry_state seed patience "
+    "save_every"
+).split()
 
 
 def main(arguments=None):
@@ -29,13 +31,13 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
 def data(options):
-    """Get a corpus and build its piano rolls; 1 if a file had to be left out."""
+    """Get a corpus and write its piano rolls to midi_data/cache; the exit code is 1 if a file had to be left out."""
     from .data.download import download_maestro
 
     if options.corpus == "maestro":
@@ -49,8 +51,8 @@ def data(options):
 
 
 def train(options):
-    """Train a model; keep the best epoch in `<output>/best_model.pt`. With `torchrun -m` in several processes."""
-    from .learn import checkpoints, parallel, training
+    """Train a model and write its best epoch to `<output>/best_model.pt`; `torchrun -m` trains in several processes."""
+    from .learn import parallel, training
     from .learn.metrics import fit_baselines
 
     device, midi_config = parallel.init_process_group(options.device), _midi_config(options)
@@ -58,15 +60,7 @@ def train(options):
         rolls, _ = _load(options, midi_config)
     folder = options.output or files.MIDI_DATA
     config.seed_everything(options.seed)
-    if options.start:
-        model = checkpoints.load_model(options.start)
-        name, head = type(model).__name__, model.config["head"]
-        if MODEL_NAMES.get(options.model, name) != name or (options.head or head) != head:
-            taken = f"model and head from the checkpoint ({name}, {head})"
-            raise ValueError(f"--start takes {taken}: leave --model and --head out")
-    else:
-        new = checkpoints.MODELS[MODEL_NAMES[options.model or "mamba"]]
-        model = new(head=options.head or "keys", velocity=midi_config["velocity_bins"])
+    model = _model_to_train(options, midi_config)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{type(model).__name__}, head {model.config['head']}, {parameters:,} parameters, on {device.type}")
     print(f"training pieces: {len(rolls['train'])}")
@@ -77,56 +71,77 @@ def train(options):
     training.fit(
         model,
         rolls,
-        options.epochs,
-        **{name: getattr(options, name) for name in FIT_OPTIONS.split()},
+        **{name: getattr(options, name) for name in FIT_OPTIONS},
         resume=options.resume or begun,
         folder=folder,
         device=device,
-        extras={
-            "midi_config": midi_config,
-            "corpus": options.corpus,
-            "all_instruments": options.all_instruments,
-        },
+        extras={"midi_config": midi_config, "corpus": options.corpus, "all_instruments": options.all_instruments},
     )
     parallel.destroy_process_group()
     if options.epochs > 0:
         print(f"best model: {folder / 'best_model.pt'}")
 
 
-def generate(options):
-    """Continue a held-out piece, a MIDI file or a random pattern; write MIDI, WAV, PNG and a page."""
-    from .data.piano_roll import midi_to_piano_roll
+def _model_to_train(options, midi_config):
+    """A new model, or that of the checkpoint to start from; the other options must not contradict the checkpoint."""
+    from . import models
     from .learn.checkpoints import load_model
-    from .models.generation import generate_music, generate_random_seed, held_out_piece
+
+    if options.start is None:
+        heads = {"head": options.head or "keys", "velocity": midi_config["velocity_bins"]}
+        if options.ssm and options.model == "lstm":
+            raise ValueError("--ssm is an option of the model mamba: leave it out")
+        form = {"ssm": options.ssm} if options.ssm else {}
+        return getattr(models, MODEL_NAMES[options.model or "mamba"])(**heads, **form)
+    model = load_model(options.start)
+    has = {"model": type(model).__name__, "head": model.config["head"], "ssm": model.config.get("ssm")}
+    asked = {"model": MODEL_NAMES.get(options.model), "head": options.head, "ssm": options.ssm}
+    if any(asked[name] not in (None, has[name]) for name in asked):
+        taken = ", ".join(filter(None, has.values()))
+        raise ValueError(f"--start takes the model from the checkpoint ({taken}): leave --model, --head and --ssm out")
+    return model
+
+
+def generate(options):
+    """Compose from a beginning; write the music as MIDI, WAV, PNG and a page to midi_data/generated."""
+    from .learn.checkpoints import load_model
+    from .models import generate_music
     from .show.export import unused, write_music
 
-    if options.seed not in ("corpus", "random") and not Path(options.seed).is_file():
-        raise FileNotFoundError(f"--seed {options.seed}: no such file; give corpus, random or the path of a MIDI file")
-    checkpoint, midi_config = _read_as_trained(options, needs_corpus=options.seed == "corpus")
+    if options.begin not in ("corpus", "random") and not Path(options.begin).is_file():
+        raise FileNotFoundError(f"--begin {options.begin}: no such file; give corpus, random or a MIDI file")
+    checkpoint, midi_config = _read_as_trained(options, needs_corpus=options.begin == "corpus")
     model = load_model(checkpoint, config.pick_device(options.device))
     fs = midi_config["fs"]
-    frames = round(options.seed_seconds * fs)
-    if options.seed == "random":
-        seed, title = generate_random_seed(options.random_seed), "A random seed"
-    elif options.seed == "corpus":
-        seed, title = held_out_piece(_load(options, midi_config)[0], options.piece)
-    else:
-        title = Path(options.seed).stem
-        seed = midi_to_piano_roll(options.seed, midi_config, all_instruments=options.all_instruments)
-    seed = seed[:frames]
-    if len(seed) == 0:
-        raise ValueError("the seed has no frame; give --seed-seconds more than 0")
-    roll = generate_music(
-        model, seed, round(options.seconds * fs), options.temperature, random_seed=options.random_seed
-    )
-    if len(seed) < frames:
-        print(f"the seed is shorter than {options.seed_seconds:g} s: it has {len(seed) / fs:g} s")
-    name = f"{files.slug(options.name or title)}-t{options.temperature:g}-r{options.random_seed}"
-    write_music(roll, midi_config, unused(files.MIDI_DATA / "generated" / name), title, len(seed))
+    beginning, title = _beginning(options, midi_config)
+    frames = max(1, round(options.begin_seconds * fs))
+    if len(beginning) < frames:
+        print(f"the beginning is shorter than {options.begin_seconds:g} s: it has {len(beginning) / fs:g} s")
+    beginning, new = beginning[:frames], round(options.seconds * fs)
+    roll = generate_music(model, beginning, new, options.temperature, random_seed=options.seed)
+    name = f"{files.slug(options.name or title)}-t{options.temperature:g}-r{options.seed}"
+    write_music(roll, midi_config, unused(files.MIDI_DATA / "generated" / name), title, len(beginning))
+
+
+def _beginning(options, midi_config):
+    """The roll that `--begin` names, and its title."""
+    from .apps.compose import piece_to_begin_from
+    from .data import midi_to_piano_roll
+    from .models import generate_random_seed
+
+    if options.begin == "random":
+        return generate_random_seed(options.seed), "A random pattern"
+    if options.begin == "corpus":
+        return piece_to_begin_from(_load(options, midi_config)[0], options.piece)
+    roll = midi_to_piano_roll(options.begin, midi_config, all_instruments=options.all_instruments)
+    first = int(roll.any(axis=1).argmax())
+    if first > 0:
+        print(f"{options.begin} begins with {first / midi_config['fs']:g} s of silence; taken from its first note on")
+    return roll[first:], Path(options.begin).stem
 
 
 def evaluate(options):
-    """Print a checkpoint's scores beside the baselines', on the same frames."""
+    """Print a table: a checkpoint's scores beside those of the baselines, on the same frames."""
     from .learn.checkpoints import load_model
     from .learn.metrics import fit_baselines, velocity_scores
     from .learn.training import evaluate as score
@@ -156,7 +171,7 @@ def evaluate(options):
 
 
 def export(options):
-    """Write the weights of a checkpoint in half precision, without what only training needs: small enough to share."""
+    """Write a checkpoint to share to `<output>`: weights in half precision, nothing that only training needs."""
     from .learn.checkpoints import export_model
 
     size = export_model(options.checkpoint or files.MIDI_DATA / "best_model.pt", options.output)
@@ -164,43 +179,14 @@ def export(options):
 
 
 def demo(options):
-    """Music of a trained model first; then the whole road once: corpus, training, generation, sound."""
-    from .learn.checkpoints import load_model
-    from .learn.metrics import fit_baselines
-    from .learn.training import evaluate as score
-    from .learn.training import fit
-    from .models.generation import generate_from_random_seed, generate_music, held_out_piece
-    from .models.mamba import MusicMamba
-    from .show.export import write_music
+    """The whole road once: corpus, training, generation, sound; writes music to midi_data/generated."""
+    from .apps.demo import walk
 
-    pianist = files.MIDI_DATA / "pretrained" / "mamba.pt"
-    if pianist.exists():  # not in a package without its repository
-        print("First, what longer training gives: a MusicMamba that has read performances of MAESTRO goes on from 4 s")
-        print("of chords drawn by lot.")
-        roll = generate_from_random_seed(load_model(pianist), 40 * MIDI_CONFIG["fs"], temperature=0.9, random_seed=0)
-        name = files.MIDI_DATA / "generated" / "pretrained"
-        write_music(roll, MIDI_CONFIG, name, "The pretrained MusicMamba", SEQUENCE_LENGTH)
-        print("Listen to it while a new one learns, from nothing:\n")
-    print("1 of 4  The corpus: Bach's chorales, from the scores that come with music21.")
-    rolls, _ = _load(options, MIDI_CONFIG)
-    print("2 of 4  Training a MusicMamba to predict the next sixteenth of a second: one epoch.")
-    baseline = score(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
-    print(f"        To beat: {baseline:.2f} nats per frame, by a table of how often each key stays or goes down.")
-    config.seed_everything(0)
-    folder = files.MIDI_DATA / "demo"
-    fit(MusicMamba(), rolls, epochs=1, batch_size=32, learning_rate=3e-3, folder=folder)
-    print("3 of 4  Composing 30 s from the first 4 s of a chorale that it has never seen.")
-    seed, title = held_out_piece(rolls, 0)
-    model = load_model(folder / "best_model.pt", config.pick_device())
-    roll = generate_music(model, seed[:SEQUENCE_LENGTH], 30 * MIDI_CONFIG["fs"], temperature=0.8, random_seed=0)
-    print("4 of 4  Writing it as MIDI, sound, picture and page.")
-    write_music(roll, MIDI_CONFIG, files.MIDI_DATA / "generated" / "demo", title, SEQUENCE_LENGTH)
-    print("\nNext: `make notebooks` opens them. `make data` downloads MAESTRO (58 MB), real piano performances;")
-    print("`make train` trains on them for longer, and then sounds better than these first minutes of learning.")
+    walk()
 
 
 def doctor(options):
-    """Print what this machine has and what it lacks."""
+    """Print what this machine has and what it lacks; writes nothing."""
     from .doctor import report
 
     print(report())
@@ -249,6 +235,7 @@ def _midi_config(options):
 
 def _parser():
     parser = argparse.ArgumentParser("python -m midigen_utils", description="From MIDI files to music of your own.")
+    parser.add_argument("--version", action="version", version=f"midigen-utils {config.version()}")
     verbs = parser.add_subparsers(required=True, metavar="verb")
 
     def verb(run):
@@ -256,58 +243,78 @@ def _parser():
         sub.set_defaults(run=run)
         return sub
 
-    def corpus_verb(run, corpus="bach", default=None):
+    trained_on = "what the model was trained on"
+    checkpoint = {"type": Path, "help": "default midi_data/best_model.pt"}
+    for run, corpus in ((data, "maestro"), (train, "bach"), (generate, None), (evaluate, None)):
         sub = verb(run)
-        text = f"bach, maestro or a folder of MIDI files (default {default or corpus})"
-        sub.add_argument("--corpus", default=None if default else corpus, help=text)
+        text = f"bach, maestro or a folder of MIDI files (default {corpus or trained_on})"
+        sub.add_argument("--corpus", default=corpus, help=text)
         sub.add_argument("--all-instruments", action="store_true", help="take all tracks but drums, not only pianos")
         sub.add_argument("--limit", type=int, help="so many training pieces only, for a quick try (such as 50)")
-        return sub
-
-    def number(sub, name, kind, default, text):
-        sub.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
-
-    for run, corpus in ((data, "maestro"), (train, "bach")):
-        sub = corpus_verb(run, corpus)
-        sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
-    sub.add_argument("--model", choices=MODEL_NAMES, help="(default mamba)")
-    sub.add_argument("--head", choices=("keys", "chords"), help="what a frame is (default keys)")
-    sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
-    number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
-    sub.add_argument("--steps", type=int, help="steps of optimisation in all, in place of epochs")
-    number(sub, "batch-size", int, BATCH_SIZE, "windows of a step, of all processes together")
-    number(sub, "learning-rate", float, LEARNING_RATE, "of AdamW")
-    number(sub, "weight-decay", float, 0.1, "of AdamW")
-    number(sub, "sequence-length", int, SEQUENCE_LENGTH, "frames of a window")
-    number(sub, "stride", int, STRIDE, "frames between windows")
-    number(sub, "transpose", int, 0, "move windows by up to so many semitones, at random")
-    sub.add_argument("--carry-state", action="store_true", help="go along whole pieces, the state carried")
-    number(sub, "seed", int, 0, "of all random numbers")
-    sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
-    sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")
-    number(sub, "save-every", float, SAVE_EVERY, "minutes between checkpoints in the middle of an epoch")
-    sub.add_argument("--output", type=Path, help="folder to write into (default midi_data)")
-    sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    sub = corpus_verb(generate, default="what the model was trained on")
-    sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")
-    sub.add_argument("--seed", default="corpus", help="corpus, random, or the path of a MIDI file (default corpus)")
-    number(sub, "piece", int, 0, "which piece of the test split is the seed")
-    number(sub, "seed-seconds", float, 4.0, "how much of the seed the model is given")
-    number(sub, "seconds", float, 30.0, "how much to compose")
-    number(sub, "temperature", float, 0.8, "above 0; higher is more surprising")
-    number(sub, "random-seed", int, 0, "another one gives another take")
-    sub.add_argument("--name", help="of the files in midi_data/generated (default: the seed's title)")
-    sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    sub = corpus_verb(evaluate, default="what the model was trained on")
-    sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")
-    sub.add_argument("--split", choices=("train", "validation", "test"), default="validation")
-    sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    sub = verb(export)
-    sub.add_argument("--checkpoint", type=Path, help="(default midi_data/best_model.pt)")
-    sub.add_argument("--output", type=Path, required=True, help="such as midi_data/pretrained/mamba.pt")
-    verb(demo).set_defaults(corpus="bach", all_instruments=False, limit=None)
+        if run in (data, train):
+            sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
+        if run in (generate, evaluate):
+            sub.add_argument("--checkpoint", **checkpoint)
+        if run is not data:
+            sub.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+        if run is train:
+            _add_train_options(sub)
+        if run is generate:
+            _add_generate_options(sub)
+        if run is evaluate:
+            sub.add_argument("--split", choices=("train", "validation", "test"), default="validation")
+    share = verb(export)
+    share.add_argument("--checkpoint", **checkpoint)
+    share.add_argument("--output", type=Path, required=True, help="such as midi_data/pretrained/mamba.pt")
+    verb(demo)
     verb(doctor)
     return parser
+
+
+def _add_train_options(sub):
+    sub.add_argument("--model", choices=MODEL_NAMES, help="(default mamba)")
+    sub.add_argument("--head", choices=("keys", "chords"), help="how a frame is predicted (default keys)")
+    sub.add_argument("--ssm", choices=("s6", "ssd"), help="form of the mamba: Mamba or Mamba-2 (default s6)")
+    sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
+    _number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
+    sub.add_argument("--steps", type=int, help="steps of optimisation in all, in place of epochs")
+    _number(sub, "batch-size", int, BATCH_SIZE, "windows of a step, of all processes together")
+    _number(sub, "learning-rate", float, LEARNING_RATE, "of AdamW")
+    _number(sub, "weight-decay", float, 0.1, "of AdamW")
+    _number(sub, "sequence-length", int, SEQUENCE_LENGTH, "frames of a window")
+    _number(sub, "stride", int, STRIDE, "frames between windows")
+    _number(sub, "transpose", int, 0, "move windows by up to so many semitones, at random")
+    sub.add_argument("--carry-state", action="store_true", help="go along whole pieces, the state carried")
+    _number(sub, "seed", int, 0, "of all random numbers")
+    sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
+    sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")
+    _number(sub, "save-every", float, SAVE_EVERY, "minutes between checkpoints in the middle of an epoch")
+    sub.add_argument("--output", type=Path, help="folder to write into (default midi_data)")
+
+
+def _add_generate_options(sub):
+    sub.add_argument("--begin", default="corpus", help="corpus, random, or the path of a MIDI file (default corpus)")
+    _number(sub, "piece", int, 0, "which piece of the corpus's validation split to begin from")
+    _number(sub, "begin-seconds", _seconds, 4.0, "how much of the beginning the model is given")
+    _number(sub, "seconds", _seconds, 30.0, "how much to compose")
+    _number(sub, "temperature", float, 0.8, "above 0; higher is more surprising")
+    _number(sub, "seed", int, 0, "of all random numbers: another one gives another take")
+    sub.add_argument("--random-seed", dest="seed", type=int, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    sub.add_argument("--name", help="of the files in midi_data/generated (default: the title of the beginning)")
+
+
+def _number(sub, name, kind, default, text):
+    sub.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
+
+
+def _seconds(text):
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: give a number of seconds above 0")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The constants of the course, velocity bins, and which device computes."""
 
+import importlib.metadata
 import math
 import os
 import random
@@ -107,6 +108,14 @@ def scaled(full, fast):
         One of the two.
     """
     return fast if os.environ.get("MIDIGEN_FAST") == "1" else full
+
+
+def version():
+    """The installed version of midigen; "unknown" in a clone that was never installed."""
+    try:
+        return importlib.metadata.version("midigen-utils")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def seed_everything(seed):

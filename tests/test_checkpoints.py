@@ -12,8 +12,8 @@ import pytest
 import torch
 from test_training import SMALL, quick, weights
 
+from midigen_utils import config
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.learn import checkpoints
 from midigen_utils.learn.checkpoints import export_model, load_checkpoint, load_model, save_checkpoint
 from midigen_utils.learn.training import evaluate, make_optimizer
 from midigen_utils.models.lstm import MusicLSTM
@@ -190,7 +190,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypa
 
 def test_what_another_version_wrote_is_named_with_its_version(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_version", lambda: "9.9")
+        patch.setattr(config, "version", lambda: "9.9")
         save_small(tmp_path / "newer.pt")
     state = torch.load(tmp_path / "newer.pt", weights_only=True)
     assert load_model(tmp_path / "newer.pt").config == small().config  # it fits, so it is taken

@@ -1,22 +1,25 @@
+import inspect
 import re
 
 import numpy as np
 import pretty_midi
 import pytest
-from conftest import write_tune
+from conftest import write_events, write_tune
 
-from midigen_utils import __main__
+from midigen_utils import __main__, config, models
 from midigen_utils.config import MIDI_CONFIG
-from midigen_utils.data import corpus
+from midigen_utils.data import corpus, midi_to_piano_roll
 from midigen_utils.learn import checkpoints
-from midigen_utils.learn.training import make_optimizer
+from midigen_utils.learn.training import fit, make_optimizer
 from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 
 @pytest.fixture
 def small_models(monkeypatch):
     """`train` builds models of a size for a test."""
-    monkeypatch.setitem(checkpoints.MODELS, "MusicLSTM", lambda **options: MusicLSTM(**{"hidden_size": 16, **options}))
+    monkeypatch.setattr(models, "MusicLSTM", lambda **heads: MusicLSTM(hidden_size=16, **heads))
+    monkeypatch.setattr(models, "MusicMamba", lambda **heads: MusicMamba(d_model=32, n_layers=1, **heads))
 
 
 def save_small(path, **extras):
@@ -87,46 +90,40 @@ def test_data_says_how_long_the_music_is_in_a_unit_that_says_something(tunes, tm
     assert re.search(r"train +1 piece +1\.5 hours", capsys.readouterr().out)
 
 
-def test_without_a_test_split_generate_says_where_else_a_seed_comes_from(tmp_path, midi_data, monkeypatch, capsys):
-    monkeypatch.setattr(corpus, "_split_by_hash", lambda value: "train")
-    for i in range(2):
-        write_tune(tmp_path / "two" / f"{i}.mid", seed=i)
-    save_small(midi_data / "best_model.pt", corpus=str(tmp_path / "two"))
+def test_without_a_validation_split_generate_says_where_else_to_begin(tmp_path, midi_data, capsys):
+    write_tune(tmp_path / "one" / "piece.mid")
+    save_small(midi_data / "best_model.pt", corpus=str(tmp_path / "one"))
     assert __main__.main(["generate", "--device", "cpu"]) == 1
     error = capsys.readouterr().err
-    assert "the test split is empty, so it has no seed: give `--seed random` or `--seed FILE.mid`" in error
+    assert "the validation split is empty" in error and "give `--begin random` or `--begin FILE.mid`" in error
 
 
-def test_a_seed_or_a_folder_that_is_not_there_is_named_as_what_it_is(tmp_path, midi_data, monkeypatch, capsys):
+def test_a_beginning_or_a_folder_that_is_not_there_is_named_as_what_it_is(tmp_path, midi_data, monkeypatch, capsys):
     save_small(midi_data / "best_model.pt", corpus="mus")
     monkeypatch.chdir(tmp_path)
-    assert __main__.main(["generate", "--seed", "randm"]) == 1
-    error = "error: --seed randm: no such file; give corpus, random or the path of a MIDI file\n"
+    assert __main__.main(["generate", "--begin", "randm"]) == 1
+    error = "error: --begin randm: no such file; give corpus, random or a MIDI file\n"
     assert capsys.readouterr().err == error
     error = "error: mus, the folder on which this checkpoint was trained, is not here: give `--corpus FOLDER`\n"
     for verb in ("generate", "evaluate"):
         assert __main__.main([verb, "--device", "cpu"]) == 1
         assert capsys.readouterr().err == error
-    assert __main__.main(["generate", "--device", "cpu", "--seed", "random", "--seconds", "1"]) == 0  # needs no corpus
+    assert __main__.main(["generate", "--device", "cpu", "--begin", "random", "--seconds", "1"]) == 0  # needs no corpus
 
 
 def test_a_model_or_head_other_than_the_one_to_start_from_is_refused(tunes, tmp_path, midi_data, capsys):
     start = ["train", "--corpus", str(tunes), "--device", "cpu", "--epochs", "1"]
     start += ["--start", save_small(tmp_path / "start.pt")]
-    error = "error: --start takes model and head from the checkpoint (MusicLSTM, keys): leave --model and --head out"
-    for other in (["--model", "mamba"], ["--head", "chords"], ["--model", "lstm", "--head", "chords"]):
+    error = "error: --start takes the model from the checkpoint (MusicLSTM, keys): leave --model, --head and --ssm out"
+    for other in (["--model", "mamba"], ["--head", "chords"], ["--model", "lstm", "--head", "chords"], ["--ssm", "s6"]):
         assert __main__.main([*start, *other]) == 1
         assert error in capsys.readouterr().err
     for same in ([], ["--model", "lstm", "--head", "keys"]):
         assert __main__.main([*start, *same]) == 0
 
 
-def test_the_demo_walks_the_whole_road(midi_data, tunes, monkeypatch, capsys):
+def test_the_demo_walks_the_whole_road(midi_data, tunes, small_models, monkeypatch, capsys):
     """On a folder of tunes and with a small model: the real thing takes minutes."""
-    from midigen_utils.models import mamba
-
-    small = mamba.MusicMamba
-    monkeypatch.setattr(mamba, "MusicMamba", lambda: small(d_model=32, n_layers=1))
     monkeypatch.setattr(corpus, "build_bach", lambda: tunes)
     monkeypatch.setattr(corpus, "load_maestro", lambda folder, name: corpus.load_folder(folder))
     assert __main__.main(["demo"]) == 0
@@ -135,19 +132,18 @@ def test_the_demo_walks_the_whole_road(midi_data, tunes, monkeypatch, capsys):
     assert all(words in said for words in ("1 of 4", "4 of 4", "make notebooks", "make data"))
 
 
-def test_the_title_of_a_held_out_seed_is_that_of_its_roll_under_a_limit(tunes, midi_data):
+def test_the_title_of_a_piece_to_begin_from_is_that_of_its_roll_under_a_limit(tunes, midi_data):
+    from midigen_utils.apps.compose import piece_to_begin_from
     from midigen_utils.data.corpus import load_folder
-    from midigen_utils.data.piano_roll import midi_to_piano_roll
     from midigen_utils.data.rolls import load_piano_rolls
-    from midigen_utils.models.generation import held_out_piece
 
     for i in range(100, 140):
         write_tune(tunes / f"more {i}.mid", seed=i)
     rolls, found = load_piano_rolls(load_folder(tunes), limit=20)
-    assert len(rolls["test"]) < len(found.split("test"))
+    assert len(rolls["validation"]) < len(found.split("validation"))
     titles = {piece.title: piece.path for piece in found.pieces}
-    for number in range(len(rolls["test"])):
-        roll, title = held_out_piece(rolls, number)
+    for number in range(len(rolls["validation"])):
+        roll, title = piece_to_begin_from(rolls, number)
         assert np.array_equal(roll, midi_to_piano_roll(titles[title], MIDI_CONFIG))
 
 
@@ -160,9 +156,8 @@ def test_doctor_names_versions_device_sound_and_disk(midi_data, capsys):
 def test_generate_continues_a_midi_file_of_your_own(tmp_path, midi_data, small_models):
     save_small(midi_data / "best_model.pt")
     seed = write_tune(tmp_path / "my tune.mid", seconds=6)
-    arguments = ["generate", "--seed", str(seed), "--seconds", "2", "--seed-seconds", "3", "--device", "cpu"]
+    arguments = ["generate", "--begin", str(seed), "--seconds", "2", "--begin-seconds", "3", "--device", "cpu"]
     assert __main__.main(arguments) == 0
-    from midigen_utils.data.piano_roll import midi_to_piano_roll
 
     (made,) = (midi_data / "generated").glob("*.mid")
     ours, theirs = midi_to_piano_roll(made, MIDI_CONFIG)[:48] > 0, midi_to_piano_roll(seed, MIDI_CONFIG)[:48] > 0
@@ -184,8 +179,6 @@ def test_chords_from_the_command_line(tunes, midi_data, small_models, capsys):
 
 def test_a_model_of_all_instruments_is_scored_and_seeded_with_them(tmp_path, midi_data, small_models, capsys):
     """Read with pianos only, the corpus would hold no file, or others in each split."""
-    from conftest import write_events
-
     for i in range(9):
         tune = [(240 * k + e, kind, 50 + (i * k) % 30, 80) for k in range(40) for e, kind in ((0, "on"), (200, "off"))]
         write_events(tmp_path / "strings" / f"{i}.mid", tune, program=48)
@@ -193,9 +186,76 @@ def test_a_model_of_all_instruments_is_scored_and_seeded_with_them(tmp_path, mid
     assert __main__.main(["train", *strings, "--model", "lstm", "--epochs", "1", "--device", "cpu"]) == 0
     assert __main__.main(["evaluate", "--device", "cpu"]) == 0
     assert __main__.main(["generate", "--seconds", "1", "--device", "cpu"]) == 0
-    file = ["--seed", str(tmp_path / "strings" / "0.mid"), "--name", "file"]
+    file = ["--begin", str(tmp_path / "strings" / "0.mid"), "--name", "file"]
     assert __main__.main(["generate", "--seconds", "1", "--device", "cpu", *file]) == 0
     assert __main__.main(["export", "--output", str(tmp_path / "small.pt")]) == 0
     assert checkpoints.load_checkpoint(tmp_path / "small.pt")["all_instruments"] is True
     assert "left out" not in capsys.readouterr().err
     assert __main__.main(["evaluate", *strings[:2], "--device", "cpu"]) == 1  # a corpus that is named is read as told
+
+
+def generate_from(path, *more):
+    return __main__.main(["generate", "--begin", str(path), "--seconds", "1", "--device", "cpu", *more])
+
+
+def test_music_that_begins_late_is_taken_from_its_first_note_and_that_is_said(tmp_path, midi_data, capsys):
+    save_small(midi_data / "best_model.pt")
+    late = write_events(tmp_path / "late.mid", [(9600, "on", 60, 80), (10560, "off", 60, 0)])  # after 10 s
+    assert generate_from(late) == 0
+    assert f"{late} begins with 10 s of silence; taken from its first note on" in capsys.readouterr().out
+    (made,) = (midi_data / "generated").glob("*.mid")
+    assert midi_to_piano_roll(made, MIDI_CONFIG)[0, 39] > 0
+
+
+def test_takes_never_overwrite_each_other(tmp_path, midi_data):
+    """Neither the same take again, nor pieces whose titles have no letter from a to z."""
+    save_small(midi_data / "best_model.pt")
+    for name in ("месяц", "月光", "???"):
+        assert generate_from(write_tune(tmp_path / f"{name}.mid")) == 0
+    assert generate_from(tmp_path / "月光.mid") == 0
+    made = {path.name for path in (midi_data / "generated").glob("*.mid")}
+    assert made == {f"{name}.mid" for name in ("месяц-t0.8-r0", "月光-t0.8-r0", "untitled-t0.8-r0", "月光-t0.8-r0-2")}
+    assert len(list((midi_data / "generated").iterdir())) == 16
+
+
+def test_the_seed_is_the_random_number_and_its_old_name_still_works(tmp_path, midi_data, capsys):
+    save_small(midi_data / "best_model.pt")
+    for more in (["--seed", "7"], ["--random-seed", "7"], ["--seed", "8"]):
+        assert generate_from("random", *more) == 0
+    same, again, other = (
+        (midi_data / "generated" / f"a-random-pattern-t0.8-{end}.mid").read_bytes() for end in ("r7", "r7-2", "r8")
+    )
+    assert same == again != other
+    with pytest.raises(SystemExit):
+        __main__.main(["generate", "--help"])
+    assert "random-seed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-3", "0", "inf", "four"])
+def test_a_length_that_is_none_is_refused_in_words(seconds, capsys):
+    for option in ("--seconds", "--begin-seconds"):
+        with pytest.raises(SystemExit):
+            __main__.main(["generate", f"{option}={seconds}"])
+        assert f"argument {option}: {seconds}: give a number of seconds above 0" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_distribution(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["--version"])
+    assert capsys.readouterr().out == f"midigen-utils {config.version()}\n"
+
+
+def test_the_defaults_of_train_are_those_of_fit():
+    options = vars(__main__._parser().parse_args(["train"]))
+    parameters = inspect.signature(fit).parameters
+    assert {name: options[name] for name in __main__.FIT_OPTIONS} == {
+        name: parameters[name].default for name in __main__.FIT_OPTIONS
+    }
+
+
+def test_the_form_of_the_mamba_is_an_option(tunes, midi_data, small_models, capsys):
+    start = ["train", "--corpus", str(tunes), "--device", "cpu", "--steps", "2", "--ssm", "ssd"]
+    assert __main__.main(start) == 0
+    assert checkpoints.load_model(midi_data / "best_model.pt").config["ssm"] == "ssd"
+    assert __main__.main([*start, "--model", "lstm"]) == 1
+    assert "error: --ssm is an option of the model mamba: leave it out\n" in capsys.readouterr().err

@@ -106,6 +106,31 @@ def compose(settings, on_frame=None):
     return Take(settings, music, len(seed))
 
 
+def piece_to_begin_from(rolls, number):
+    """A piece of the validation split to continue: no model was trained on it.
+
+    Args:
+        rolls: dict with `"validation"`, a `RollSplit`.
+        number: which piece of the split, counted from 0.
+
+    Returns:
+        The roll, `(T, 88)` float32 in [0, 1], and the title.
+
+    Raises:
+        ValueError: the split is empty or has no such piece.
+    """
+    split = rolls["validation"]
+    if len(split) == 0:
+        raise ValueError(
+            "the validation split is empty, so there is no piece to begin from: give `--begin random` or "
+            "`--begin FILE.mid`, or use a folder with three different pieces or more"
+        )
+    if not 0 <= number < len(split):
+        raise ValueError(f"--piece {number}: the validation split has pieces 0 to {len(split) - 1}")
+    piece = split.pieces[number]  # not the corpus's: a limit leaves some out
+    return split[number], f"{piece.composer}: {piece.title}".strip(": ")
+
+
 def shortest(path):
     """A path as text, from the working directory where that is shorter."""
     path = Path(path)

@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -31,7 +30,7 @@ def save_checkpoint(path, model, optimizer, epoch, val_loss, **extras):
     Raises:
         OSError: nothing can be written there; what was there is as before.
     """
-    about = {"model": type(model).__name__, "model_config": dict(model.config), "version": _version()}
+    about = {"model": type(model).__name__, "model_config": dict(model.config), "version": config.version()}
     state = {"model_state_dict": model.state_dict(), "optimizer_state_dict": optimizer.state_dict()}
     _write({"epoch": epoch, **state, "val_loss": float(val_loss), **about, **extras}, path)
 
@@ -100,8 +99,8 @@ def load_model(path=None, device=None, model_class=None):
     """
     path = path or files.MIDI_DATA / "best_model.pt"
     state = load_checkpoint(path)
-    name, written = state.get("model"), state.get("version", _version())
-    other = "" if written == _version() else f" (written by midigen {written}, this is {_version()})"
+    name, written = state.get("model"), state.get("version", config.version())
+    other = "" if written == config.version() else f" (written by midigen {written}, this is {config.version()})"
     if model_class is None and name is not None and name not in MODELS:
         raise ValueError(
             f"{path}: a checkpoint of {name}{other}; this version knows {', '.join(MODELS)}. If {name} is a model of "
@@ -172,10 +171,3 @@ def _write(state, path):
         torch.save(state, file)  # into an open file: a full disk is then an OSError that says so
         file.flush()
         os.fsync(file.fileno())  # or a power cut after the rename could leave a file that is half written
-
-
-def _version():
-    try:
-        return version("midigen-utils")
-    except PackageNotFoundError:
-        return "unknown"
