@@ -8,9 +8,8 @@ from pathlib import Path
 import nbformat
 
 from midigen_utils import files
-from tools import run
+from tools import course_folder, run
 from tools.rendering import rendered_notebooks
-from tools.website import atomic_folder
 
 SOLUTIONS = "A6_solutions"
 
@@ -19,7 +18,7 @@ def write_student_notebooks(folder):
     """Write the notebooks for a class: without solutions and without outputs; also as one zip beside the folder.
 
     Args:
-        folder: where to; made whole or not at all, and replaced if it was made here before.
+        folder: where to; written atomically, and replaced if it was made here before.
 
     Returns:
         `Path` of the zip file.
@@ -37,7 +36,7 @@ def write_student_notebooks(folder):
                 cell.outputs, cell.execution_count = [], None
         if path.stem != SOLUTIONS:
             texts[path.name] = nbformat.writes(notebook) + "\n"
-    with atomic_folder(folder) as temporary:
+    with course_folder(folder) as temporary:
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
     with files.atomic_write(Path(folder).with_suffix(".zip")) as temporary, zipfile.ZipFile(temporary, "w") as file:

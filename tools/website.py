@@ -1,12 +1,10 @@
 """Write the rendered notebooks as static pages that need no network: `python -m tools.website`."""
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
 import tomllib
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -16,7 +14,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import v4
 
 from midigen_utils import files
-from tools import run
+from tools import course_folder, run
 from tools.rendering import rendered_notebooks
 
 TITLE = "midigen: from a MIDI file to a network that composes"
@@ -24,7 +22,6 @@ WELCOME = """A course in notebooks, here as pages to read and hear: nothing is l
 work without network, too. Every page has its notebook to download. Press play:"""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CONTROLS = "<p><em>Here the running notebook shows controls.</em></p>"
-MARK = ".made-by-midigen"  # a folder without it was made by somebody else and is not replaced
 
 
 class MathML(IPythonRenderer):
@@ -41,7 +38,7 @@ def build_site(folder):
     """Write the rendered notebooks as pages that load nothing from elsewhere, and a page of contents.
 
     Args:
-        folder: where to; made whole or not at all, and replaced if it is an older site.
+        folder: where to; written atomically, and replaced if it is an older site.
 
     Returns:
         `Path` of the page of contents.
@@ -64,7 +61,7 @@ def build_site(folder):
         notebook.metadata["title"] = title
         path.write_text(exporter.from_notebook_node(notebook, {"page": page})[0], encoding="utf-8")
 
-    with atomic_folder(folder) as temporary:
+    with course_folder(folder) as temporary:
         for path, before, after in zip(paths, around, around[2:]):
             notebook, name = _read(path), path.stem
             text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
@@ -144,25 +141,6 @@ def _contents(paths):
         v4.new_markdown_cell("\n\n".join(lines), id="notebooks"),
     ]
     return v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
-
-
-@contextmanager
-def atomic_folder(folder):
-    """As `files.atomic_write`, for a folder."""
-    folder = Path(folder).resolve()
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
-        raise ValueError(f"{folder} holds something else: give a folder that is new or empty")
-    temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{word}") for word in ("tmp", "old"))
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        (temporary / MARK).touch()
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-    finally:
-        for left in (temporary, old):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def main(arguments=None):
