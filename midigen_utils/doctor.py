@@ -6,7 +6,8 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 
 from . import config, files
-from .data.corpus import BACH_FOLDER, MAESTRO_FOLDER
+from .data.bach import BACH_FOLDER
+from .data.corpus import MAESTRO_FOLDER, midi_files
 from .show.sound import fluidsynth_missing
 
 PACKAGES = ("torch", "numpy", "pretty_midi", "symusic", "music21", "matplotlib", "jupyterlab", "ipywidgets", "jupytext")
@@ -48,8 +49,7 @@ def _corpus(name, otherwise):
     folder = files.find_data(name)
     if not folder.is_dir():
         return otherwise
-    count = sum(path.suffix in (".mid", ".midi") for path in folder.rglob("*"))
-    return f"{count} files in {folder}"
+    return f"{len(list(midi_files(folder)))} files in {folder}"
 
 
 def _free_space():

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import symusic
 
 from midigen_utils import files
-from midigen_utils.data import bach, chorale, workers
+from midigen_utils.data import bach, chorale
+from midigen_utils.data.midi import read_notes, read_pedal, write_midi
+from tools import bach_list
 
-REPOSITORY = Path(bach.__file__).parent.parent
-BWV269 = "33e71afca21cf67711a82d54ff9f42e4806d0687656c711090473a59c93fa71b"
+REPOSITORY = Path(__file__).parent.parent
+BWV269 = "755fc3481f7d30954605d50d8d574dce240d972cb99c91f05b34caec038845ee"  # of ms of start and end, key, velocity
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def corpus(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bach, "read_score", read_and_keep)
-        folder = bach.build_bach(tmp_path_factory.mktemp("bach") / "bach-chorales", workers=1, progress=False)
+        folder = bach.build_bach(tmp_path_factory.mktemp("bach") / "bach-chorales")
     return folder, read_csv(folder), scores
 
 
@@ -52,19 +53,11 @@ def read_csv(folder):
 
 def read_midi(path):
     """Notes by start, then pitch: a dict of arrays, start and end in seconds."""
-    score = symusic.Score(str(path), ttype="tick")
-    assert len(score.tracks) == 1 and score.tracks[0].program == 0 and not score.tracks[0].is_drum
-    assert len(score.tracks[0].controls) == 0
-    assert score.tpq == 500 and [tempo.mspq for tempo in score.tempos] == [500_000]  # one tick is one millisecond
-    notes = score.tracks[0].notes.numpy()
-    order = np.lexsort((notes["pitch"], notes["time"]))
-    start, end = notes["time"] / 1000, (notes["time"] + notes["duration"]) / 1000
-    return {
-        "start": start[order],
-        "end": end[order],
-        "pitch": notes["pitch"][order],
-        "velocity": notes["velocity"][order],
-    }
+    return read_notes(path)._asdict()
+
+
+def folders(parent):
+    return [path.name for path in parent.iterdir() if path.is_dir()]
 
 
 def fingerprints(folder):
@@ -104,7 +97,7 @@ def test_splits_are_about_80_10_10(corpus):
     _, rows, _ = corpus
     pieces = Counter(row["split"] for row in rows)
     assert set(pieces) == {"train", "validation", "test"}
-    for split, share in bach.SHARES.items():
+    for split, share in bach_list.SHARES.items():
         assert abs(pieces[split] / len(rows) - share) < 0.025
 
 
@@ -142,12 +135,12 @@ def test_one_melody_is_in_one_split():
 
 def test_a_tune_is_known_again_in_another_key_and_with_ornaments(corpus):
     scores = corpus[2]
-    tune = bach.tune_of(scores["bwv269"])
+    tune = bach_list.tune_of(scores["bwv269"])
     higher = [note._replace(pitch=note.pitch + 5) for note in scores["bwv269"]]
-    assert bach.same_tune(tune, bach.tune_of(higher))
-    passion = [bach.tune_of(scores[work]) for work in ("bwv244.15", "bwv244.54", "bwv244.62", "bwv270")]
-    assert all(bach.same_tune(passion[0], other) for other in passion)
-    assert not bach.same_tune(tune, passion[0])
+    assert bach_list.same_tune(tune, bach_list.tune_of(higher))
+    passion = [bach_list.tune_of(scores[work]) for work in ("bwv244.15", "bwv244.54", "bwv244.62", "bwv270")]
+    assert all(bach_list.same_tune(passion[0], other) for other in passion)
+    assert not bach_list.same_tune(tune, passion[0])
 
 
 def test_list_agrees_with_scores_and_files(corpus):
@@ -157,7 +150,7 @@ def test_list_agrees_with_scores_and_files(corpus):
         notes = read_midi(folder / f"{row['work']}.mid")
         assert int(row["notes"]) == len(notes["pitch"])
         last_bass = notes["pitch"][notes["end"] > notes["end"].max() - 0.1].min()
-        assert bach.PITCH_CLASSES[last_bass % 12] == row["final"]
+        assert bach_list.PITCH_CLASSES[last_bass % 12] == row["final"]
 
 
 # ---------------------------------------------------------------- how it is played
@@ -223,39 +216,34 @@ def test_voices_are_a_few_milliseconds_apart_and_the_soprano_is_louder(corpus):
 # ---------------------------------------------------------------- the same on every machine
 
 
-def test_bytes_are_those_of_every_machine(corpus):
-    assert hashlib.sha256((corpus[0] / "bwv269.mid").read_bytes()).hexdigest() == BWV269
+def test_notes_are_those_of_every_machine(corpus):
+    notes = read_notes(corpus[0] / "bwv269.mid")
+    rows = [np.rint(1000 * notes.start), np.rint(1000 * notes.end), notes.pitch, notes.velocity]
+    assert hashlib.sha256(np.array(rows).astype("<i8").tobytes()).hexdigest() == BWV269
 
 
-def test_one_process_and_two_write_the_same_bytes(corpus, few, tmp_path):
-    one = fingerprints(bach.build_bach(tmp_path / "one", workers=1, progress=False))
-    two = fingerprints(bach.build_bach(tmp_path / "two", workers=2, progress=False))
-    assert one == two
-    whole = fingerprints(corpus[0])
-    assert all(one[f"{row['work']}.mid"] == whole[f"{row['work']}.mid"] for row in few)
-
-
-def test_no_second_process_is_no_obstacle(few, tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise OSError("no semaphores here")
-
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", refuse)
-    assert len(read_csv(bach.build_bach(tmp_path / "b", workers=2, progress=False))) == 8
+def test_times_are_whole_milliseconds_and_no_pedal_is_pressed(corpus):
+    folder, rows, _ = corpus
+    for row in rows[::20]:
+        notes = read_midi(folder / row["midi_filename"])
+        for column in (notes["start"], notes["end"]):
+            assert np.abs(1000 * column - np.rint(1000 * column)).max() < 1e-6
+        assert len(read_pedal(folder / row["midi_filename"])) == 0
 
 
 def test_other_notes_are_an_error_that_names_the_work(few, tmp_path):
     few[2] = {**few[2], "hash": "0" * 16}
     few[5] = {**few[5], "work": "bwv9999"}
     with pytest.raises(RuntimeError, match=rf"{few[2]['work']}, bwv9999.*pip install music21=="):
-        bach.build_bach(tmp_path / "b", workers=1, progress=False)
-    assert list(tmp_path.iterdir()) == []
+        bach.build_bach(tmp_path / "b")
+    assert folders(tmp_path) == []
 
 
 # ---------------------------------------------------------------- whole or not at all
 
 
 def test_second_call_returns_at_once(few, tmp_path, monkeypatch):
-    folder = bach.build_bach(tmp_path / "b", workers=1, progress=False)
+    folder = bach.build_bach(tmp_path / "b")
     monkeypatch.setattr(bach, "read_score", None)
     assert bach.build_bach(folder) == folder
 
@@ -263,81 +251,66 @@ def test_second_call_returns_at_once(few, tmp_path, monkeypatch):
 def test_default_folder_is_below_midi_data_or_the_shared_one(few, tmp_path, monkeypatch):
     monkeypatch.delenv("MIDIGEN_DATA", raising=False)
     monkeypatch.setattr(files, "MIDI_DATA", tmp_path / "midi_data")
-    folder = bach.build_bach(workers=1, progress=False)
+    folder = bach.build_bach()
     assert folder == tmp_path / "midi_data" / "bach-chorales"
     folder.rename(tmp_path / "bach-chorales")
     monkeypatch.setenv("MIDIGEN_DATA", str(tmp_path))
-    assert bach.build_bach(workers=1, progress=False) == tmp_path / "bach-chorales"
+    assert bach.build_bach() == tmp_path / "bach-chorales"
 
 
 def test_interrupted_build_leaves_nothing(few, tmp_path, monkeypatch):
     calls = []
 
-    def interrupt(strikes):
+    def interrupt(*args, **options):
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return chorale.midi_bytes(strikes)
+        return write_midi(*args, **options)
 
-    monkeypatch.setattr(bach, "midi_bytes", interrupt)
+    monkeypatch.setattr(bach, "write_midi", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        bach.build_bach(tmp_path / "b", workers=1, progress=False)
-    assert list(tmp_path.iterdir()) == []
+        bach.build_bach(tmp_path / "b")
+    assert folders(tmp_path) == []
 
 
 SCRIPT = """
 import sys
-sys.path.insert(0, {repository!r})
 from midigen_utils.data import bach
 version, rows = bach.read_list()
-bach.read_list = lambda: (version, rows[:{works}])
-print("once", bach.build_bach({folder!r}, workers=2, progress=False), flush=True)
+bach.read_list = lambda: (version, rows[:300])
+bach.build_bach(sys.argv[1])
 """
-
-
-def run_script(tmp_path, folder, works):
-    """Start a script without a ``__main__`` guard that builds the corpus with two processes."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(repository=str(REPOSITORY), folder=str(folder), works=works))
-    return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-
-
-def test_script_without_a_main_guard_runs_once(tmp_path):
-    process = run_script(tmp_path, tmp_path / "b", works=6)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 0 and printed.count("once") == 1
-    assert len(read_csv(tmp_path / "b")) == 6
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_build_is_not_taken_for_whole(few, tmp_path):
-    parent = tmp_path / "data"
-    process = run_script(tmp_path, parent / "b", works=300)
-    deadline = time.monotonic() + 30
-    while not list(parent.glob(".*/new/*.mid")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert list(parent.glob(".*/new/*.mid")), "the build had begun"
-    assert not (parent / "b").exists()
-    assert len(read_csv(bach.build_bach(parent / "b", workers=1, progress=False))) == 8
+    run = [sys.executable, "-c", SCRIPT, str(tmp_path / "b")]
+    with subprocess.Popen(run, stderr=subprocess.DEVNULL, cwd=REPOSITORY) as process:
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob(".b.tmp/*.mid")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert list(tmp_path.glob(".b.tmp/*.mid")), "the build had begun"
+    assert folders(tmp_path) == [".b.tmp"]
+    assert len(read_csv(bach.build_bach(tmp_path / "b"))) == 8
+    assert folders(tmp_path) == ["b"]
 
 
 def test_two_builds_at_once_do_no_harm(few, tmp_path):
     with ThreadPoolExecutor(3) as pool:
-        builds = [pool.submit(bach.build_bach, tmp_path / "b", workers=1, progress=False) for _ in range(3)]
+        builds = [pool.submit(bach.build_bach, tmp_path / "b") for _ in range(3)]
         assert {build.result() for build in builds} == {tmp_path / "b"}
     assert len(read_csv(tmp_path / "b")) == 8
-    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert folders(tmp_path) == ["b"]
 
 
 def test_damaged_folder_is_built_anew_but_never_a_foreign_one(few, tmp_path):
-    folder = bach.build_bach(tmp_path / "b", workers=1, progress=False)
+    folder = bach.build_bach(tmp_path / "b")
     before = fingerprints(folder)
     (folder / f"{few[0]['work']}.mid").unlink()
-    assert fingerprints(bach.build_bach(folder, workers=1, progress=False)) == before
+    assert fingerprints(bach.build_bach(folder)) == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "song.mid").write_bytes(b"mine")
     with pytest.raises(FileExistsError, match="song.mid"):
-        bach.build_bach(tmp_path / "mine", progress=False)
+        bach.build_bach(tmp_path / "mine")
     assert (tmp_path / "mine" / "song.mid").exists()

@@ -135,6 +135,71 @@ def test_three_pieces_fill_three_splits_whatever_their_hashes(tmp_path, monkeypa
     assert sorted(p.split for p in load_folder(tmp_path / "t").pieces) == sorted(SPLITS)
 
 
+def test_a_large_folder_is_listed_as_a_small_one_and_only_what_changed_is_read_again(tunes, midi_data, monkeypatch):
+    def watched(path, *args):
+        read.append(path.name)
+        return real(path, *args)
+
+    (tunes / "broken.mid").write_bytes(b"no music")
+    small, read, real = load_folder(tunes), [], corpus._hash
+    assert not midi_data.exists()
+    monkeypatch.setattr(corpus, "MANY", 10)
+    monkeypatch.setattr(corpus, "_hash", watched)
+    assert load_folder(tunes) == small and len(read) == 13
+    assert load_folder(tunes) == small and len(read) == 13
+    write_tune(tunes / "tune 03.mid", seed=300)
+    assert len(load_folder(tunes).pieces) == 12 and read[13:] == ["tune 03.mid"]
+    kept = next(midi_data.glob("cache/*.json"))
+    kept.write_text(kept.read_text()[:50])  # damaged: all are read again
+    assert len(load_folder(tunes).pieces) == 12 and len(read) == 27
+
+
+def test_a_listing_that_was_interrupted_goes_on_where_it_stopped(tunes, midi_data, monkeypatch):
+    def interrupt(path, *args):
+        read.append(path.name)
+        if len(read) == 8:
+            raise KeyboardInterrupt
+        return real(path, *args)
+
+    read, real = [], corpus._hash
+    monkeypatch.setattr(corpus, "MANY", 10)
+    monkeypatch.setattr(corpus, "_hash", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        load_folder(tunes)
+    assert len(load_folder(tunes).pieces) == 12 and len(read) == 8 + 5
+
+
+def test_a_listing_that_cannot_be_kept_is_one_all_the_same(tunes, midi_data, monkeypatch):
+    small = load_folder(tunes)
+    monkeypatch.setattr(corpus, "MANY", 10)
+    midi_data.write_text("a file, where a folder should be")
+    assert load_folder(tunes) == small
+
+
+def test_a_file_that_the_system_cannot_read_is_skipped_and_tried_again(tunes, midi_data, monkeypatch):
+    def away(path, *args):
+        if path.name == "tune 05.mid":
+            raise OSError(5, "Input/output error", str(path))
+        return real(path, *args)
+
+    real = corpus._hash
+    monkeypatch.setattr(corpus, "MANY", 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus, "_hash", away)
+        assert [path.name for path, _ in load_folder(tunes).skipped] == ["tune 05.mid"]
+    assert load_folder(tunes).skipped == ()
+
+
+def test_what_a_mac_adds_to_a_zip_is_neither_read_nor_complained_about(tunes, tmp_path, midi_data, capsys):
+    for folder in (tunes, maestro_like(tmp_path / "m", [(split, f"{split}.mid") for split in SPLITS])):
+        (folder / "__MACOSX" / "sub").mkdir(parents=True)
+        for name in ("._tune 00.mid", "__MACOSX/._tune 00.mid", "__MACOSX/sub/tune 01.mid"):
+            (folder / name).write_bytes(b"\0\5\x16\7Mac OS X")
+        found = load_corpus(folder)
+        assert found.skipped == () and len(found.pieces) == (12 if folder == tunes else 3)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_lone_piece_is_for_training(tmp_path):
     for i in range(12):
         write_tune(tmp_path / str(i) / "only.mid", seed=i, seconds=1)

@@ -1,17 +1,22 @@
-"""A four-part chorale, from music21's score to a performance at the piano.
+"""A four-part chorale, from the score in MusicXML to a performance at the piano.
 
 Scores carry no dynamics and no timing, so each chorale is *performed* by fixed
 rules: fermatas end phrases (slowing, fading, a breath), a phrase swells and falls
 back, the soprano is a little louder and leads, the voices are some milliseconds
-apart. All in whole numbers, so that every machine writes the same bytes.
+apart. All in whole numbers, so that every machine plays the same notes.
 """
 
 import hashlib
-import warnings
+import re
+import zipfile
 from collections import Counter
+from fractions import Fraction
+from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 BEAT = 8  # score time is counted in 32nd notes, eight to a quarter
+SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}  # above C
 PART_VELOCITY = (8, 0, -1, 3)  # soprano, alto, tenor, bass
 PART_DELAY = (0, 5, 7, 3)  # ms: the melody leads
 
@@ -39,43 +44,70 @@ class Strike(NamedTuple):
 
 
 def read_score(path):
-    """Notes of one four-part score, as music21 parses it; grace notes and ornaments are left out.
+    """Notes of one four-part score in MusicXML; grace notes and ornaments are left out.
 
     Args:
-        path: file of music21's corpus, such as ``.../bach/bwv269.mxl``.
+        path: file of music21's corpus, such as ``.../bach/bwv269.mxl`` (a zip of XML), or plain XML.
 
     Returns:
         list of `ScoreNote`, by part, then onset; empty unless there are exactly four parts.
-    """
-    from music21 import converter
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # The source, never music21's pickles: they lie in a shared temporary folder.
-        parts = list(converter.parse(path, forceSource=True, storePickle=False).parts)
+    Raises:
+        ValueError: a note is off the grid of 32nd notes.
+    """
+    parts = _xml(Path(path)).findall("part")
     notes = []
     for part, stream in enumerate(parts if len(parts) == 4 else ()):
         open_ties = {}  # pitch -> index of the note that a tie goes on from
-        for measure in stream.getElementsByClass("Measure"):
-            for element in measure.notes:
-                onset, duration = (measure.offset + element.offset) * BEAT, element.quarterLength * BEAT
-                if onset != int(onset) or duration != int(duration):
-                    raise ValueError(f"{path}: a note at {onset / BEAT} quarters is off the grid of 32nd notes")
-                fermata = int(any("Fermata" in expression.classes for expression in element.expressions))
-                for pitch in element.pitches if duration else ():
-                    note = ScoreNote(part, int(onset), int(duration), pitch.midi, fermata)
-                    index = open_ties.pop(pitch.midi, None)
-                    if index is not None and notes[index].onset + notes[index].duration == onset:
-                        first = notes[index]
-                        notes[index] = first._replace(
-                            duration=first.duration + note.duration, fermata=first.fermata | fermata
-                        )
-                    else:
-                        index = len(notes)
-                        notes.append(note)
-                    if element.tie is not None and element.tie.type in ("start", "continue"):
-                        open_ties[pitch.midi] = index
+        for onset, duration, element in _events(stream):
+            key = element.find("pitch")
+            if key is None:  # a rest
+                continue
+            if onset != int(onset) or duration != int(duration):
+                raise ValueError(f"{path}: a note at {onset / BEAT} quarters is off the grid of 32nd notes")
+            pitch = 12 * (int(key.findtext("octave")) + 1) + SEMITONES[key.findtext("step")]
+            pitch += int(key.findtext("alter", 0))
+            fermata = int(element.find("notations/fermata") is not None)
+            note = ScoreNote(part, int(onset), int(duration), pitch, fermata)
+            index = open_ties.pop(pitch, None)
+            if index is not None and notes[index].onset + notes[index].duration == onset:
+                first = notes[index]
+                notes[index] = first._replace(duration=first.duration + note.duration, fermata=first.fermata | fermata)
+            else:
+                index = len(notes)
+                notes.append(note)
+            if any(tie.get("type") == "start" for tie in element.findall("tie")):
+                open_ties[pitch] = index
     return sorted(notes)
+
+
+def _xml(path):
+    if path.suffix != ".mxl":
+        return ElementTree.parse(path).getroot()
+    with zipfile.ZipFile(path) as file:
+        score = next(name for name in file.namelist() if re.match(r"[^/]+\.(music)?xml$", name))
+        return ElementTree.fromstring(file.read(score))
+
+
+def _events(part):
+    """`(onset, duration, element)` of the notes and rests of a part in MusicXML, in 32nd notes from its beginning."""
+    start, divisions = 0, 1
+    for measure in part.findall("measure"):
+        now = onset = longest = start
+        for element in measure:
+            divisions = int(element.findtext("divisions", divisions))
+            duration = Fraction(element.findtext("duration", "0")) * BEAT / divisions
+            if element.tag == "backup":  # a second voice begins
+                now -= duration
+            elif element.tag == "forward":
+                now += duration
+            elif element.tag == "note" and element.find("grace") is None:
+                in_chord = element.find("chord") is not None
+                onset = onset if in_chord else now
+                now = now if in_chord else now + duration
+                longest = max(longest, now)
+                yield onset, duration, element
+        start = longest
 
 
 def notes_hash(notes):
@@ -194,35 +226,3 @@ def perform(notes, work):
                 merged.append([onset, down, up, velocity])
         strikes += [Strike(down, up, pitch, velocity) for _, down, up, velocity in merged]
     return sorted(strikes, key=lambda strike: (strike.start, strike.pitch))
-
-
-def midi_bytes(strikes):
-    """A MIDI file with one piano track, written byte by byte so that no library's release can change it.
-
-    One tick is one millisecond: 500 ticks to a quarter at 120 quarters a minute.
-
-    Args:
-        strikes: list of `Strike`.
-
-    Returns:
-        bytes of a type 0 Standard MIDI File.
-    """
-    events = []  # at one tick, keys come up before others go down
-    for start, end, pitch, velocity in strikes:
-        events += [(start, 1, bytes([0x90, pitch, velocity])), (end, 0, bytes([0x80, pitch, 0]))]
-    track = b"\x00\xff\x51\x03" + (500_000).to_bytes(3, "big") + b"\x00\xc0\x00"
-    now = 0
-    for tick, _, message in sorted(events):
-        track += _variable_length(tick - now) + message
-        now = tick
-    track += b"\x00\xff\x2f\x00"
-    header = b"MThd" + (6).to_bytes(4, "big") + b"\x00\x00\x00\x01" + (500).to_bytes(2, "big")
-    return header + b"MTrk" + len(track).to_bytes(4, "big") + track
-
-
-def _variable_length(number):
-    """MIDI's way to write a time: seven bits a byte, the high bit set on all but the last."""
-    out = bytes([number & 127])
-    while number := number >> 7:
-        out = bytes([number & 127 | 128]) + out
-    return out

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,13 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from .. import files
-from .bach import build_bach
+from .bach import COLUMNS, build_bach
 from .midi import read_notes
-from .workers import MANY, map_in_processes
 
 SPLITS = ("train", "validation", "test")
 MAESTRO_FOLDER = "maestro-v3.0.0"
-BACH_FOLDER = "bach-chorales"
-PART = 2**15  # files after which it is written down what was found in them
-COLUMNS = ("canonical_composer", "canonical_title", "split", "year", "midi_filename", "audio_filename", "duration")
+MANY = 100  # files of a folder, from which on its listing shows a bar and is remembered
+READER = 1  # raise it when `read_notes` finds other notes, so that no old hash is taken for one of these
 
 
 @dataclass(frozen=True, slots=True)  # slots: there may be a million of them
@@ -138,46 +135,20 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
             "or set MIDIGEN_DATA to the folder that holds maestro-v3.0.0"
         )
     pieces, skipped = [], []
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{table}: not UTF-8 text; save it with that encoding") from None
-    try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), restval=""))
-    except csv.Error as error:
-        raise ValueError(f"{table}: not a CSV file ({error})") from None
-    missing = [column for column in COLUMNS if not rows or column not in rows[0]]
-    if missing and ";" in text.partition("\n")[0]:
-        raise ValueError(f"{table}, line 1: the columns must be separated by commas; this line has semicolons")
-    if missing:
-        raise ValueError(f"{table}: no row, or no column {', '.join(missing)}; a list has all columns of MAESTRO's CSV")
-    for number, row in enumerate(rows, start=2):
-        if row["split"] not in SPLITS:
-            raise ValueError(f"{table}, line {number}: split is {row['split'][:80]!r}; use train, validation or test")
-        if not row["midi_filename"]:
-            raise ValueError(f"{table}, line {number}: no midi_filename")
-        path = folder / row["midi_filename"]
+    for number, row in enumerate(_rows(table), start=2):
         try:
-            inside = path.resolve().is_relative_to(folder.resolve())  # wherever symbolic links lead, too
-            there = inside and path.is_file()
-        except (OSError, ValueError, RuntimeError) as error:  # too long for a name, a zero byte, a loop of links
-            raise ValueError(
-                f"{table}, line {number}: {row['midi_filename'][:80]!r} is no file name: {error}"
-            ) from None
-        if not inside:
-            raise ValueError(f"{table}, line {number}: {row['midi_filename']!r} lies outside the folder")
-        if not there:
-            skipped.append((path, "listed in the CSV but missing"))
-            continue
-        try:
+            path, there = _listed_file(folder, row)
             year, duration = int(row["year"]) if row["year"] else None, float(row["duration"] or 0)
-        except ValueError as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ValueError(f"{table}, line {number}: {error}") from None
-        pieces.append(Piece(path, row["split"], row["canonical_composer"], row["canonical_title"], year, duration))
+        if there:
+            pieces.append(Piece(path, row["split"], row["canonical_composer"], row["canonical_title"], year, duration))
+        else:
+            skipped.append((path, "listed in the CSV but missing"))
     if not pieces:
         raise ValueError(f"{table}: none of its {len(skipped)} files is in {folder}")
     listed = {piece.path for piece in pieces}
-    others = sum(path not in listed for path in _midi_files(folder))
+    others = sum(path not in listed for path in midi_files(folder))
     if others:
         noun, are, were = ("file", "is", "was") if others == 1 else ("files", "are", "were")
         print(f"{others} MIDI {noun} in the folder {are} not on its list {table.name} and {were} not read")
@@ -205,9 +176,8 @@ def load_folder(folder, all_instruments=False):
         ValueError: no usable MIDI file.
     """
     folder = Path(folder)
-    paths = sorted(_midi_files(folder))
     pieces, skipped = [], []
-    for path, (value, reason, _) in zip(paths, _hashes(folder, paths, all_instruments)):
+    for path, (value, reason) in _hashes(folder, all_instruments).items():
         if value is None:
             skipped.append((path, reason))
         else:
@@ -224,55 +194,86 @@ def load_folder(folder, all_instruments=False):
     return Corpus(folder.resolve().name, folder, pieces, tuple(skipped), all_instruments)
 
 
-def _midi_files(folder):
-    return (path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi") and path.is_file())
+def midi_files(folder):
+    """The MIDI files of a folder and its subfolders: an iterator of `Path`.
 
-
-def _hashes(folder, paths, all_instruments):
-    """Of each file the hash of its notes, or `None`; why they cannot be read; whether that will be so the next time.
-
-    Many files are read by several processes. Every 32,768 of them the hashes are written down, by name, size and time
-    of the last change, so the next listing, or one after an interruption, reads the others only.
+    What a Mac adds to a zip, `__MACOSX` and `._name.mid`, only looks like MIDI files and is left out.
     """
-    bar = dict(desc="reading MIDI files", unit="file", total=len(paths), disable=len(paths) < 100)
-    if len(paths) < MANY:
-        yield from tqdm((_hash_or_reason((path, all_instruments)) for path in paths), **bar)
-        return
-    where = hashlib.sha256(f"{folder.resolve()}|{all_instruments}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    kept, known = files.MIDI_DATA / "cache" / f"{folder.resolve().name}-{where}-notes", {}
-    for part in kept.glob("*.json"):
-        with suppress(OSError, ValueError, TypeError, RecursionError):
-            known.update(json.loads(part.read_text(encoding="utf-8")))
-    prefix = len(str(folder / "x")) - 1
-
-    def key(path):
-        stat = path.stat()
-        return f"{stat.st_size}|{stat.st_mtime_ns}|{str(path)[prefix:]}"
-
-    keys = [key(path) for path in paths]
-    new = [(path, key) for path, key in zip(paths, keys) if key not in known]
-    workers = (os.cpu_count() or 1) if len(new) >= MANY else 1
-    read = map_in_processes(_hash_or_reason, ((path, all_instruments) for path, _ in new), workers, chunksize=16)
-    read = iter(tqdm(read, initial=len(paths) - len(new), **bar))
-    for first in range(0, len(new), PART):
-        found = {key: result for (_, key), result in zip(new[first : first + PART], read)}
-        known.update(found)
-        lasting = {key: result for key, result in found.items() if result[2]}
-        with suppress(OSError):  # a place where nothing can be written: they are read again the next time
-            with files.atomic_write(kept / f"{len(list(kept.glob('*.json'))):05}.json") as temporary:
-                temporary.write_text(json.dumps(lasting), encoding="utf-8")
-    for key in keys:
-        yield known[key]
+    for path in folder.rglob("*"):
+        looks_like_one = path.suffix.lower() in (".mid", ".midi") and not path.name.startswith("._")
+        if looks_like_one and "__MACOSX" not in path.relative_to(folder).parts and path.is_file():
+            yield path
 
 
-def _hash_or_reason(job):
-    path, all_instruments = job
+def _rows(table):
+    """The rows of a CSV with `COLUMNS`, each a dict; an error that says what is wrong with the file."""
     try:
-        notes = read_notes(path, sustain=False, all_instruments=all_instruments)
-    except (ValueError, OSError) as error:
-        return None, str(error), isinstance(error, ValueError)
+        text = table.read_text(encoding="utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), restval=""))
+    except UnicodeDecodeError:
+        raise ValueError(f"{table}: not UTF-8 text; save it with that encoding") from None
+    except csv.Error as error:
+        raise ValueError(f"{table}: not a CSV file ({error})") from None
+    missing = [column for column in COLUMNS if not rows or column not in rows[0]]
+    if missing and ";" in text.partition("\n")[0]:
+        raise ValueError(f"{table}, line 1: the columns must be separated by commas; this line has semicolons")
+    if missing:
+        raise ValueError(f"{table}: no row, or no column {', '.join(missing)}; a list has all columns of MAESTRO's CSV")
+    return rows
+
+
+def _listed_file(folder, row):
+    """Path of the file that a row of a table names, and whether it is there; it must lie in the folder."""
+    name = row["midi_filename"]
+    if row["split"] not in SPLITS:
+        raise ValueError(f"split is {row['split'][:80]!r}; use train, validation or test")
+    if not name:
+        raise ValueError("no midi_filename")
+    try:
+        path = folder / name
+        inside = path.resolve().is_relative_to(folder.resolve())  # wherever symbolic links lead, too
+        there = inside and path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long for a name, a zero byte, a loop of links
+        raise ValueError(f"{name[:80]!r} is no file name: {error}") from None
+    if not inside:
+        raise ValueError(f"{name!r} lies outside the folder")
+    return path, there
+
+
+def _hashes(folder, all_instruments):
+    """A dict from each MIDI file of a folder to `(hash of its notes, None)`, or `(None, why it cannot be read)`.
+
+    What was found in a large folder is remembered, by name, size and time of the last change: the next listing reads
+    the other files only.
+    """
+    paths, found, remembered = sorted(midi_files(folder)), {}, {}
+    where = hashlib.sha256(f"{READER}|{folder.resolve()}|{all_instruments}".encode("utf-8", "surrogateescape"))
+    memory = files.MIDI_DATA / "cache" / f"{folder.resolve().name}-{where.hexdigest()[:12]}-notes.json"
+    known = {}
+    if len(paths) >= MANY:
+        with suppress(OSError, ValueError):
+            known = dict(json.loads(memory.read_text(encoding="utf-8")))
+    try:
+        for path in tqdm(paths, desc="reading MIDI files", unit="file", disable=len(paths) < MANY):
+            try:
+                stat = path.stat()
+                key = f"{path.relative_to(folder)}|{stat.st_size}|{stat.st_mtime_ns}"
+                found[path] = remembered[key] = known.get(key) or (_hash(path, all_instruments), None)
+            except ValueError as error:
+                found[path] = remembered[key] = (None, str(error))
+            except OSError as error:  # the system's fault: it may be read the next time
+                found[path] = (None, str(error))
+    finally:  # after Ctrl-C, too
+        if len(paths) >= MANY and remembered.keys() - known.keys():
+            with suppress(OSError), files.atomic_write(memory) as temporary:  # else they are read again
+                temporary.write_text(json.dumps(known | remembered), encoding="utf-8")
+    return found
+
+
+def _hash(path, all_instruments):
+    notes = read_notes(path, sustain=False, all_instruments=all_instruments)
     events = b"".join(column.round(3).astype("<f8").tobytes() for column in notes)
-    return hashlib.sha256(events).hexdigest()[:16], None, True
+    return hashlib.sha256(events).hexdigest()[:16]
 
 
 def _split_by_hash(value):
