@@ -170,11 +170,10 @@ assert in_common(truth, one_step)[-4:].mean() > in_common(truth, alone)[-4:].mea
 @torch.inference_mode()
 def go_on(model, seed, num_frames, temperature=1.0, random_seed=0):
     """The keys down in `num_frames` rows after a seed: (num_frames, 88) of True and False."""
-    generator = torch.Generator().manual_seed(random_seed)
-    coins = torch.rand(num_frames, 88, generator=generator)  # numbers between 0 and 1, one for each key of each row
+    coins = np.random.default_rng(random_seed).random((num_frames, 88))  # numbers between 0 and 1, one for each cell
     x, hidden = torch.from_numpy(seed > 0).float()[None], None  # (1, S, 88): the whole seed at once
     frames = []
-    for coin in coins:
+    for coin in torch.from_numpy(coins):
         logits, hidden = model(x, hidden)
         frame = coin < torch.sigmoid(logits[0, -1] / temperature)  # (88,): down with exactly this probability
         frames.append(frame)
@@ -184,8 +183,8 @@ def go_on(model, seed, num_frames, temperature=1.0, random_seed=0):
 
 # %% [markdown]
 # A number between 0 and 1 lies below 0.3 in three of ten cases: so `coin < p` is a coin that shows heads with
-# probability `p`. The twin in the package is `generate_music(..., head="keys")`. It, too, draws the coins of all rows
-# before anything else; so given the same random numbers, both must press the same keys.
+# probability `p`. The twin in the package is `generate_music(..., head="keys")`. It draws its coins in the same order,
+# row by row and key by key; so from the same random seed both must press the same keys.
 
 # %%
 mine = go_on(mamba, seed, 64, TEMPERATURE, random_seed=3)

@@ -695,10 +695,10 @@ print(f"midi_data/my_model.pt, {size / 1e6:.1f} MB: load_model(MIDI_DATA / 'my_m
 # python -m midigen_utils generate --checkpoint midi_data/mine/best_model.pt --temperature 0.9 --name first
 # ```
 #
-# `--start` takes the model, its heads and its weights from a checkpoint; without it, a new model.
-# `--all-instruments`, `--whole-pieces` (not only the first 60 s of each) and `--transpose 5` (each window moved by
-# another number of semitones each time; then you need not collect transposed copies) go with `train`. The checkpoint
-# remembers its corpus: `evaluate` scores on it, and `generate` takes its seeds from there. (It remembers the path as
+# `--start` takes the model, its heads and its weights from a checkpoint; without it, a new model. `--all-instruments`,
+# `--whole-pieces` (not only the first 60 s of each) and `--transpose 5` (each window moved by another number of
+# semitones each time; then you need not collect transposed copies) go with `train`. The checkpoint remembers its
+# corpus: `evaluate` scores on it, and `generate` begins with one of its validation pieces. (It remembers the path as
 # you wrote it. `data` ends with exit code 1 if a file was left out, and names it, so that a script can notice.) A
 # second training into the same folder keeps the first as `earlier_best_model.pt`, a third overwrites that: give each
 # its own `--output`. Here are two of the lines, run on few pieces:
@@ -760,8 +760,7 @@ print(said)
 # - **Music too fast or too slow.** The file's tempo is wrong. Compare its notes a second with other files, and listen;
 #   set the tempo in a notation program and export again.
 # - **"The validation split is empty".** One different piece only. With two, training runs, but `test` is empty, and
-#   `generate` finds no seed there: give it `--seed random`, or `--seed FILE.mid`. Get three or more, or write a list as
-#   above.
+#   nothing is left for a last score. Get three or more, or write a list as above.
 # - **Most pieces in one split.** Small numbers: chance. Write a list, and count minutes, not pieces.
 # - **Validation suspiciously good.** Copies in two splits: interval words, one split for each family.
 # - **Training better every epoch, validation worse.** Too little music for so many steps, as in the quarter above:
