@@ -127,7 +127,8 @@ assert all(note_name(pitch) == NAMES[pitch % 12] + str(pitch // 12 - 1) for pitc
 # ## The same notes as arrays
 #
 # Loops over note objects are slow and long to write. `read_notes` gives four arrays instead: start and end in
-# seconds, pitch, velocity. It reads with another, faster library, so let us see that both say the same.
+# seconds, pitch, velocity. It goes through the bytes itself, in a loop that begins as we did above
+# (`midigen_utils/data/midi.py`), and much faster than `pretty_midi`; so let us see that both say the same.
 
 # %% tags=["nbval-check-output"]
 notes = read_notes(piece.path, sustain=False)
