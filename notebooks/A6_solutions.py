@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 from midigen_utils.apps import luck
-from midigen_utils.config import MIDI_CONFIG, scaled
-from midigen_utils.data import Notes, bin_to_velocity, load_corpus, midi_to_piano_roll, read_notes, roll_to_notes
-from midigen_utils.data import velocity_to_bin
+from midigen_utils.config import MIDI_CONFIG, bin_to_velocity, scaled, velocity_to_bin
+from midigen_utils.data import Notes, load_corpus, midi_to_piano_roll, read_notes, roll_to_notes
 from midigen_utils.exercises import check
 from midigen_utils.models import MusicMamba, generate_random_seed
 
