@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training import SMALL, quick, weights
+from test_training import SMALL, quick, small, weights
 
 from midigen_utils import config
 from midigen_utils.config import MIDI_CONFIG
@@ -21,11 +21,6 @@ from midigen_utils.models.mamba import MusicMamba
 
 FULL = Path("/dev/full")
 needs_dev_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full, the disk that is always full")
-
-
-def small(size=8):
-    torch.manual_seed(0)
-    return MusicLSTM(hidden_size=size)
 
 
 def save_small(path, **extras):

@@ -3,8 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from test_dataset import some_rolls
+from test_parallel import MODELS, new
 
-from midigen_utils.learn.metrics import FrameScores, FrameTable, fit_baselines, frame_nll
+from midigen_utils.learn.dataset import PieceBatches
+from midigen_utils.learn.metrics import FrameScores, FrameTable, TrainingLoss, carry, fit_baselines, frame_nll
 from midigen_utils.learn.training import evaluate
 
 
@@ -99,3 +102,74 @@ def test_baselines_do_not_count_from_one_piece_into_the_next():
 def test_nothing_to_evaluate_is_an_error():
     with pytest.raises(ValueError, match="nothing to evaluate"):
         evaluate(FrameTable(torch.full((2, 88), 0.5)), [np.zeros((1, 88))])
+
+
+# ---- the loss of training ----
+
+
+def summed(loss_function, batches, state_is_carried=True):
+    """Losses of an epoch, summed: `(loss, nll, frames)`."""
+    state, sums = None, torch.zeros(3, dtype=torch.float64)
+    for x, y, valid, begins in batches:
+        begins = begins if state_is_carried else torch.zeros_like(begins)
+        loss, nll, state = loss_function(x, y, valid, begins, state)
+        sums += torch.tensor([loss, nll, valid.sum()], dtype=torch.float64)
+    return sums
+
+
+def piece_by_piece(loss_function, rolls):
+    """The same, each piece read at once."""
+    sums = torch.zeros(3, dtype=torch.float64)
+    for roll in rolls:
+        bins = torch.from_numpy(np.rint(roll * 32).astype(np.uint8)).unsqueeze(0)
+        valid = torch.ones(1, len(roll) - 1, dtype=torch.bool)
+        loss, nll, _ = loss_function(bins[:, :-1], bins[:, 1:], valid)
+        sums += torch.tensor([loss, nll, valid.sum()], dtype=torch.float64)
+    return sums
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("rows", "length"), [(1, 64), (3, 17)])
+@torch.no_grad()
+def test_the_loss_along_pieces_is_that_of_reading_each_at_once(name, rows, length):
+    loss_function, rolls = TrainingLoss(new(name).eval()), some_rolls()["train"]
+    sums = summed(loss_function, PieceBatches(rolls, length, rows).epoch(0))
+    expected = piece_by_piece(loss_function, rolls)
+    assert sums[2] == expected[2] == sum(len(roll) - 1 for roll in rolls)
+    assert sums.tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+    never_reset = summed(loss_function, PieceBatches(rolls, length, rows).epoch(0), state_is_carried=False)
+    assert never_reset.tolist() != pytest.approx(expected.tolist(), rel=1e-6)
+
+
+def test_a_carried_state_has_no_gradient_and_is_zero_where_a_piece_begins():
+    rolls = some_rolls()["train"]
+    for name in MODELS:
+        loss_function = TrainingLoss(new(name))
+        x, y, valid, begins = next(PieceBatches(rolls, 20, 3).epoch(0))
+        _, _, state = loss_function(x, y, valid, begins)
+        hidden, heard = state
+        parts = hidden if torch.is_tensor(hidden[0]) else [part for layer in hidden for part in layer]
+        assert not any(part.requires_grad for part in (*parts, heard))
+        middle = torch.tensor([False, True, False])
+        fresh = loss_function(x, y, valid, middle, state)[2]
+        at_once = loss_function(x[1:2], y[1:2], valid[1:2], middle[1:2], None)[2]
+        for part, expected in zip(flat(fresh), flat(at_once)):
+            row = part[:, 1:2] if name in ("LSTM", "keys alone") and part.ndim == 3 else part[1:2]
+            assert torch.allclose(row, expected, atol=1e-6)
+
+
+def flat(state):
+    return [state] if torch.is_tensor(state) else [part for some in state for part in flat(some)]
+
+
+def test_states_of_every_kind_are_carried():
+    """One tensor as of a GRU, a tuple of tensors as of an LSTM, tuples for each layer, and none."""
+    begins = torch.tensor([False, True])
+    ones = torch.ones(3, 2, 5, requires_grad=True)
+    expected = torch.ones(3, 2, 5)
+    expected[:, 1] = 0
+    assert torch.equal(carry(ones, begins), expected) and not carry(ones, begins).requires_grad
+    assert all(torch.equal(part, expected) for part in carry((ones, ones), begins))
+    (layer,) = carry(((torch.ones(2, 5, 3), torch.ones(2, 4)),), begins)
+    assert [part.sum().item() for part in layer] == [15, 4] and layer[0][1].sum() == 0
+    assert carry(None, begins) is None

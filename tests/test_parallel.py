@@ -1,4 +1,4 @@
-"""Training in several processes, in parts and along whole pieces gives what plain training gives."""
+"""Training in several processes gives what training in one gives."""
 
 import os
 import re
@@ -8,17 +8,16 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from test_dataset import some_rolls
 
 from midigen_utils import __main__
 from midigen_utils.learn import checkpoints, parallel
 from midigen_utils.learn.checkpoints import load_checkpoint
-from midigen_utils.learn.dataset import PieceBatches
-from midigen_utils.learn.metrics import FrameScores, TrainingLoss
+from midigen_utils.learn.metrics import FrameScores
 from midigen_utils.learn.training import evaluate, fit
 from midigen_utils.models.lstm import MusicLSTM
 from midigen_utils.models.mamba import MusicMamba
@@ -34,20 +33,9 @@ MODELS = {
 CASES = {  # model and settings of a run; batches do not divide evenly, rows hold several pieces
     "chords": ("Mamba", {"batch_size": 7}),
     "keys alone": ("keys alone", {"batch_size": 9}),
-    "in parts": ("LSTM", {"batch_size": 6, "accumulate": 2}),
     "carried": ("Mamba", {"batch_size": 3, "carry_state": True, "sequence_length": 32, "transpose": 2}),
-    "carried, in parts": ("LSTM", {"batch_size": 4, "carry_state": True, "sequence_length": 32, "accumulate": 2}),
+    "carried, of an LSTM": ("LSTM", {"batch_size": 4, "carry_state": True, "sequence_length": 32}),
 }
-
-
-def some_rolls():
-    """Pieces of several lengths, with chords, held notes and rests, softer and louder; 10 windows to train on."""
-    generator = np.random.default_rng(3)
-    pieces = []
-    for length in (150, 81, 113, 97, 130, 66):
-        chords = (generator.random((-(-length // 4), 88)) < 0.03) * generator.integers(1, 33, (1, 88)) / 32
-        pieces.append(np.repeat(chords, 4, axis=0)[:length].astype(np.float32))
-    return {"train": pieces[:4], "validation": pieces[4:] + pieces[:1]}
 
 
 def new(name, seed=0):
@@ -130,7 +118,11 @@ def one_of_two(rank, folder):
     results["resumed after a loss"] = weights(resumed)
     rolls = some_rolls()["validation"]
     results["scores"] = evaluate(new("Mamba"), rolls, shared=True)
-    results["lists"] = parallel.gathered([rank, "a"]), parallel.from_first(lambda: rank), parallel.total([rank, 1.0])
+    results["told"] = (
+        parallel.all_gather((rank, "a")),
+        parallel.broadcast_from_first(lambda: rank),
+        parallel.all_reduce_sum([rank, 1.0]),
+    )
     torch.save(results, folder / f"results {rank}.pt")
     dist.destroy_process_group()
 
@@ -158,12 +150,8 @@ def test_one_process_and_two_train_the_same_model(case, two_processes, tmp_path)
 def test_only_the_first_process_writes(two_processes):
     folder, _ = two_processes
     for case in CASES:
-        assert {path.name for path in (folder / f"{case} 0").iterdir()} == {
-            "best_model.pt",
-            "last_model.pt",
-            "previous_model.pt",
-            "history.csv",
-        }
+        names = {"best_model.pt", "last_model.pt", "history.csv", ".training.lock"}
+        assert {path.name for path in (folder / f"{case} 0").iterdir()} == names
         assert not (folder / f"{case} 1").exists()
 
 
@@ -175,7 +163,7 @@ def test_ctrl_c_in_one_of_two_processes_stops_both_in_the_same_step_and_resumes_
 
 def test_two_processes_save_in_the_middle_of_an_epoch_by_the_clock_of_the_first_and_resume_exactly(two_processes):
     _, (first, second) = two_processes
-    assert first["saved at"] == second["saved at"] == 2
+    assert first["saved at"] == second["saved at"] == 3
     for results in (first, second):
         assert torch.equal(results["resumed after a loss"], first["carried"][0])
 
@@ -189,161 +177,30 @@ def test_processes_score_shares_of_the_pieces_and_all_get_the_scores_of_the_whol
 
 def test_what_processes_tell_each_other(two_processes):
     for results in two_processes[1]:
-        lists, made, sums = results["lists"]
-        assert lists == [0, "a", 1, "a"] and made == 0 and sums.tolist() == [1.0, 2.0]
-    assert parallel.gathered([1]) == [1] and parallel.from_first(lambda: 2) == 2 and parallel.processes() == 1
+        values, made, sums = results["told"]
+        assert values == [(0, "a"), (1, "a")] and made == 0 and sums.tolist() == [1.0, 2.0]
+    assert parallel.all_gather(1) == [1] and parallel.broadcast_from_first(lambda: 2) == 2
+    assert parallel.world_size() == 1 and parallel.rank() == 0
 
 
-@pytest.mark.parametrize("name", ["LSTM", "Mamba", "keys alone"])
-@pytest.mark.parametrize("parts", [3, 7])
-def test_a_batch_in_parts_gives_the_same_weights(name, parts, tmp_path):
-    whole, in_parts = new(name), new(name)
-    train(whole, tmp_path / "whole", batch_size=6)
-    train(in_parts, tmp_path / "parts", batch_size=6, accumulate=parts)  # 6 windows do not divide by 7, nor does 1 by 3
-    assert torch.allclose(weights(whole), weights(in_parts), rtol=0, atol=1e-6)
-    with pytest.raises(ValueError, match="accumulate is 0"):
-        train(in_parts, tmp_path, accumulate=0)
-
-
-def test_shares_are_equal_and_rows_of_zeros_fill_up():
+def test_shares_are_equal_and_rows_of_zeros_fill_up(monkeypatch):
     x, count = torch.arange(1, 11).view(5, 2), torch.ones(5, dtype=torch.bool)
-    parts = parallel.share([x, count], 3)
+    assert all(torch.equal(a, b) for a, b in zip(parallel.split_batch([x, count]), (x, count)))  # alone
+    monkeypatch.setattr(parallel, "world_size", lambda: 3)
+    parts = []
+    for rank in range(3):
+        monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
+        parts.append(parallel.split_batch([x, count]))
     assert [part[0].shape for part in parts] == [(2, 2)] * 3
     assert torch.equal(torch.cat([part[0] for part in parts]), torch.cat([x, torch.zeros(1, 2, dtype=torch.long)]))
     assert torch.cat([part[1] for part in parts]).tolist() == [True] * 5 + [False]
-
-
-def summed(loss_function, batches, state_is_carried=True):
-    """Losses of an epoch, summed: `(loss, nll, frames)`."""
-    state, sums = None, torch.zeros(3, dtype=torch.float64)
-    for x, y, valid, begins in batches:
-        begins = begins if state_is_carried else torch.zeros_like(begins)
-        loss, nll, state = loss_function(x, y, valid, begins, state)
-        sums += torch.tensor([loss, nll, valid.sum()], dtype=torch.float64)
-    return sums
-
-
-def piece_by_piece(loss_function, rolls):
-    """The same, each piece read at once."""
-    sums = torch.zeros(3, dtype=torch.float64)
-    for roll in rolls:
-        bins = torch.from_numpy(np.rint(roll * 32).astype(np.uint8)).unsqueeze(0)
-        valid = torch.ones(1, len(roll) - 1, dtype=torch.bool)
-        loss, nll, _ = loss_function(bins[:, :-1], bins[:, 1:], valid)
-        sums += torch.tensor([loss, nll, valid.sum()], dtype=torch.float64)
-    return sums
-
-
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("rows", "length"), [(1, 64), (3, 17)])
-@torch.no_grad()
-def test_the_loss_along_pieces_is_that_of_reading_each_at_once(name, rows, length):
-    loss_function, rolls = TrainingLoss(new(name).eval()), some_rolls()["train"]
-    sums = summed(loss_function, PieceBatches(rolls, length, rows).epoch(0))
-    expected = piece_by_piece(loss_function, rolls)
-    assert sums[2] == expected[2] == sum(len(roll) - 1 for roll in rolls)
-    assert sums.tolist() == pytest.approx(expected.tolist(), rel=1e-6)
-    never_reset = summed(loss_function, PieceBatches(rolls, length, rows).epoch(0), state_is_carried=False)
-    assert never_reset.tolist() != pytest.approx(expected.tolist(), rel=1e-6)
-
-
-def test_a_carried_state_has_no_gradient_and_is_zero_where_a_piece_begins():
-    rolls = some_rolls()["train"]
-    for name in MODELS:
-        loss_function = TrainingLoss(new(name))
-        x, y, valid, begins = next(PieceBatches(rolls, 20, 3).epoch(0))
-        _, _, state = loss_function(x, y, valid, begins)
-        hidden, heard = state
-        parts = hidden if torch.is_tensor(hidden[0]) else [part for layer in hidden for part in layer]
-        assert not any(part.requires_grad for part in (*parts, heard))
-        middle = torch.tensor([False, True, False])
-        fresh = loss_function(x, y, valid, middle, state)[2]
-        at_once = loss_function(x[1:2], y[1:2], valid[1:2], middle[1:2], None)[2]
-        for part, expected in zip(flat(fresh), flat(at_once)):
-            row = part[:, 1:2] if name in ("LSTM", "keys alone") and part.ndim == 3 else part[1:2]
-            assert torch.allclose(row, expected, atol=1e-6)
-
-
-def flat(state):
-    return [state] if torch.is_tensor(state) else [part for some in state for part in flat(some)]
-
-
-def test_an_epoch_along_pieces_reads_every_piece_once_from_its_first_frame_to_its_last():
-    rolls = some_rolls()["train"] + [
-        np.ones((1, 88), np.float32),
-        np.ones((2, 88), np.float32),
-    ]  # the first has no pair
-    batches = PieceBatches(rolls, 16, 2, seed=1)
-    rows = [[], []]  # pieces, as lists of frames
-    for x, y, valid, begins in batches.epoch(0):
-        assert x.dtype == torch.uint8 and not y[~valid].any()
-        for row in range(2):
-            if begins[row]:
-                rows[row].append([x[row, 0]])
-            if valid[row].any():
-                assert torch.equal(x[row, 0], rows[row][-1][-1])
-                rows[row][-1].extend(y[row][valid[row]])
-    read = sorted((torch.stack(piece) for row in rows for piece in row), key=len)
-    expected = sorted((torch.from_numpy(np.rint(r * 32).astype(np.uint8)) for r in rolls if len(r) > 1), key=len)
-    assert len(read) == len(expected) and all(torch.equal(a, b) for a, b in zip(read, expected))
-    assert batches.predicted == sum(len(roll) - 1 for roll in rolls)
-    assert batches.windows == sum(-(-(len(roll) - 1) // 16) for roll in rolls)
-    assert len(batches) <= -(-batches.windows // 2) + 1  # the rows are about equally long
-
-
-def test_an_epoch_along_pieces_depends_on_seed_and_epoch_and_can_begin_in_the_middle():
-    batches = PieceBatches(some_rolls()["train"] * 3, 16, 2, seed=1, transpose=3)
-    whole, rest, other = (list(batches.epoch(*which)) for which in ((3,), (3, 4), (2,)))
-    assert len(rest) == len(whole) - 4 and len(whole) == len(other) == len(batches)
-    assert all(torch.equal(a, b) for some, same in zip(whole[4:], rest) for a, b in zip(some, same))
-    assert not all(torch.equal(a[0], b[0]) for a, b in zip(whole, other))
-
-
-def test_a_piece_is_transposed_as_a_whole():
-    scale = np.zeros((100, 88), np.float32)
-    scale[np.arange(100), 30 + np.arange(100) % 20] = 1
-    drawn = set()
-    for epoch in range(12):
-        keys = [x[0].argmax(1) for x, _, _, _ in PieceBatches([scale], 25, 1, transpose=4).epoch(epoch)]
-        moved = set((torch.cat(keys)[:99] - (30 + torch.arange(99) % 20)).tolist())
-        assert len(moved) == 1
-        drawn |= moved
-    assert len(drawn) > 2 and min(drawn) >= -4 and max(drawn) <= 4
-
-
-def test_batches_along_pieces_refuse_what_cannot_be():
-    with pytest.raises(ValueError, match="no piece has two frames"):
-        PieceBatches([np.zeros((1, 88), np.float32)])
-    with pytest.raises(ValueError, match="1 or more"):
-        PieceBatches(some_rolls()["train"], 0)
-    with pytest.raises(ValueError, match="transpose is 88"):
-        PieceBatches(some_rolls()["train"], transpose=88)
-
-
-def test_carried_training_resumes_exactly_in_the_middle_of_an_epoch(tmp_path, monkeypatch):
-    name, options = CASES["carried, in parts"]
-    whole, resumed = new(name), new(name)
-    expected = train(whole, tmp_path / "whole", **options)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.nn.utils, "clip_grad_norm_", torch.nn.utils.clip_grad_norm_)  # is put back
-        interrupt(torch.nn.utils, 3)
-        with pytest.raises(KeyboardInterrupt):
-            train(resumed, tmp_path / "parts", **options)
-    assert load_checkpoint(tmp_path / "parts" / "last_model.pt")["step"] == 3
-    with pytest.raises(ValueError, match="2 parts, now 4"):
-        train(resumed, tmp_path / "parts", resume=True, **{**options, "accumulate": 4})
-    with pytest.raises(ValueError, match="carry_state was True"):
-        train(resumed, tmp_path / "parts", resume=True, **{**options, "carry_state": False})
-    history = train(resumed, tmp_path / "parts", resume=True, **options)
-    assert torch.equal(weights(whole), weights(resumed))
-    assert [row["train_loss"] for row in history] == pytest.approx([row["train_loss"] for row in expected])
 
 
 def test_scores_alone_need_no_other_process():
     scores = FrameScores()
     scores.add(torch.zeros(1, 3, 88), torch.zeros(1, 3, 88), torch.ones(1, 3, 88))
     before = scores.result()
-    scores.share()
+    scores.all_reduce()
     assert scores.result() == before
 
 
@@ -354,7 +211,7 @@ from pathlib import Path
 import torch
 from midigen_utils import __main__
 from midigen_utils.learn import checkpoints
-from midigen_utils import config
+from midigen_utils import files
 from midigen_utils.models.lstm import MusicLSTM
 
 torch.set_num_threads(1)
@@ -418,12 +275,12 @@ def test_restarts_that_torch_would_lead_to_lost_processes_are_refused(monkeypatc
     for name, value in (("RUN_ID", "none"), ("MAX_RESTARTS", "1"), ("USE_AGENT_STORE", "True")):
         monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
     with pytest.raises(ValueError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
-        parallel.join("cpu")
+        parallel.init_process_group("cpu")
 
 
-def test_the_command_line_carries_states_and_accumulates(tunes, tmp_path, midi_data, monkeypatch):
+def test_the_command_line_carries_states(tunes, tmp_path, midi_data, monkeypatch):
     monkeypatch.setitem(checkpoints.MODELS, "MusicLSTM", lambda **options: MusicLSTM(hidden_size=8, **options))
     arguments = options_of_a_run(tunes, tmp_path)
-    assert __main__.main([*arguments, "--carry-state", "--accumulate", "2"]) == 0
+    assert __main__.main([*arguments, "--carry-state"]) == 0
     assert checkpoints.load_checkpoint(tmp_path / "last_model.pt")["settings"]["carry_state"] is True
     assert __main__.main([*arguments, "--resume"]) == 1  # refused: the run before carried states

@@ -2,12 +2,14 @@ import csv
 import errno
 import math
 import os
-import pickle
+import re
 import shutil
 import signal
+import subprocess
+import sys
+import threading
 import time
 import warnings
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,13 +18,15 @@ import pytest
 import torch
 
 from midigen_utils import config
-from midigen_utils.learn import parallel, training
-from midigen_utils.learn.checkpoints import export_model, load_checkpoint, load_model, save_checkpoint
+from midigen_utils.learn import parallel, run, training
+from midigen_utils.learn.checkpoints import load_checkpoint, load_model, save_checkpoint
 from midigen_utils.learn.metrics import fit_baselines
 from midigen_utils.learn.training import evaluate, fit, learning_rate_at, make_optimizer
+from midigen_utils.models import FrameModel, generate_music
 from midigen_utils.models.lstm import MusicLSTM
 from midigen_utils.models.mamba import MusicMamba
 
+ROOT = Path(__file__).parent.parent
 SMALL = {"LSTM": lambda: MusicLSTM(hidden_size=48, dropout=0.1), "Mamba": lambda: MusicMamba(d_model=32, n_layers=2)}
 
 
@@ -37,6 +41,16 @@ def new_model(request):
 
 def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def small():
+    torch.manual_seed(0)
+    return MusicLSTM(hidden_size=8)
+
+
+def written(folder):
+    """Names of the files of a training; that of its lock stays there, hidden."""
+    return sorted(path.name for path in folder.iterdir() if path.name != ".training.lock")
 
 
 def quick(model, rolls, folder, **options):
@@ -136,9 +150,8 @@ def test_killed_between_two_saves_of_an_epoch_it_goes_on_to_the_run_that_was_not
         killed_in_a_step(patch, len(steps) // 2 + 7)
         with pytest.raises(SystemError):
             quick(new_model(), toy_rolls, tmp_path / "parts", save_every=1, **options)
-    state, before = (load_checkpoint(tmp_path / "parts" / name) for name in ("last_model.pt", "previous_model.pt"))
-    assert state["epoch"] == before["epoch"] == 0  # the first; in the second it was lost
-    assert (before["step"], state["step"]) == (2, 5)
+    state = load_checkpoint(tmp_path / "parts" / "last_model.pt")
+    assert state["epoch"] == 0 and state["step"] == 6  # the second save of the second epoch, in which it was lost
     torch.manual_seed(999)
     resumed = new_model(seed=5)
     history = quick(resumed, toy_rolls, tmp_path / "parts", resume=True, **options)
@@ -147,22 +160,9 @@ def test_killed_between_two_saves_of_an_epoch_it_goes_on_to_the_run_that_was_not
     assert [r["val_loss"] for r in history] == [r["val_loss"] for r in expected]
 
 
-@pytest.mark.slow  # half a minute
-@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "cl"))), reason="torch.compile needs a compiler")
-def test_compiled_steps_give_the_same_weights_and_a_checkpoint_of_the_plain_model(toy_rolls, tmp_path):
-    runs = [MusicLSTM(hidden_size=8) for _ in range(2)]
-    runs[1].load_state_dict(runs[0].state_dict())
-    for model, compile in zip(runs, (False, True)):
-        quick(model, toy_rolls, tmp_path / f"{compile}", batch_size=6, epochs=1, compile=compile)
-    assert torch.allclose(weights(runs[0]), weights(runs[1]), rtol=0, atol=1e-5)
-    assert torch.equal(weights(load_model(tmp_path / "True/last_model.pt")), weights(runs[1]))
-
-
 def test_how_often_a_run_is_saved_changes_nothing_else(toy_rolls, tmp_path, monkeypatch):
-    saved, real = [], training.save_checkpoint
-    monkeypatch.setattr(
-        training, "save_checkpoint", lambda path, *a, **k: saved.append(path.name) or real(path, *a, **k)
-    )
+    saved, real = [], run.save_checkpoint
+    monkeypatch.setattr(run, "save_checkpoint", lambda path, *a, **k: saved.append(path.name) or real(path, *a, **k))
     runs = [MusicLSTM(hidden_size=8, dropout=0.1) for _ in range(2)]
     runs[1].load_state_dict(runs[0].state_dict())
     counts = []
@@ -204,7 +204,7 @@ def test_ctrl_c_during_the_validation_saves_the_epoch_before_it_stops(toy_rolls,
 def test_several_processes_save_before_the_validation_and_resume_at_it(toy_rolls, tmp_path, monkeypatch, carry_state):
     """torchrun kills what has not ended 30 s after Ctrl-C."""
     options = {"save_every": math.inf, "carry_state": carry_state, "sequence_length": 32}
-    several = SimpleNamespace(**{**vars(parallel), "processes": lambda: 2, "averaging_now": lambda *_: nullcontext()})
+    several = SimpleNamespace(**{**vars(parallel), "world_size": lambda: 2})
     monkeypatch.setattr(training, "parallel", several)  # two, for all that `fit` knows
     whole, resumed = (MusicLSTM(hidden_size=8, dropout=0.1) for _ in range(2))
     start = {name: value.clone() for name, value in whole.state_dict().items()}
@@ -220,9 +220,7 @@ def test_several_processes_save_before_the_validation_and_resume_at_it(toy_rolls
             quick(resumed, toy_rolls, tmp_path / "parts", **options)
     state = load_checkpoint(tmp_path / "parts/last_model.pt")
     assert state["epoch"] == -1 and state["step"] == (5 * 2 if carry_state else math.ceil(4 * 8 / 3))
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "_of_this_process", lambda carried, *_: carried)
-        history = quick(resumed, toy_rolls, tmp_path / "parts", resume=True, **options)
+    history = quick(resumed, toy_rolls, tmp_path / "parts", resume=True, **options)
     assert torch.equal(weights(whole), weights(resumed))
     for name in ("epoch", "train_loss", "val_loss"):
         assert [row[name] for row in history] == [row[name] for row in expected]
@@ -257,13 +255,13 @@ def test_a_history_that_another_program_has_open_stops_no_training(toy_rolls, tm
         return real(source, target)
 
     (tmp_path / "history.csv").write_text("open in Excel")
-    monkeypatch.setattr(training, "keep_earlier_run", lambda folder: None)
+    monkeypatch.setattr(run.Run, "keep_earlier", lambda self: None)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", locked)
         assert len(quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path)) == 2
     assert "history.csv not written: " in (said := capsys.readouterr().out) and "another program has the file" in said
     assert load_checkpoint(tmp_path / "last_model.pt")["epoch"] == 1
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv", ".pt", ".pt", ".pt"]
+    assert written(tmp_path) == ["best_model.pt", "history.csv", "last_model.pt"]
 
 
 def test_a_new_run_keeps_the_files_of_the_one_before_and_extras_are_in_the_checkpoint(toy_rolls, tmp_path):
@@ -272,20 +270,56 @@ def test_a_new_run_keeps_the_files_of_the_one_before_and_extras_are_in_the_check
     assert load_checkpoint(tmp_path / "best_model.pt")["corpus"] == "toys"
     quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
     assert (tmp_path / "earlier_best_model.pt").read_bytes() == before
-    names = {"best_model.pt", "last_model.pt", "history.csv"}
-    earlier = {f"earlier_{name}" for name in (*names, "previous_model.pt")}
-    assert {p.name for p in tmp_path.iterdir()} == names | earlier
+    names = ["best_model.pt", "history.csv", "last_model.pt"]
+    assert written(tmp_path) == sorted(names + [f"earlier_{name}" for name in names])
     assert "corpus" not in load_checkpoint(tmp_path / "best_model.pt")
 
 
 def test_resuming_with_other_settings_or_data_is_refused_by_name(toy_rolls, tmp_path):
     quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
-    for change, name in (({"seed": 1}, "seed"), ({"batch_size": 4}, "batch_size"), ({"transpose": 2}, "transpose")):
+    for name, other in {"seed": 1, "batch_size": 4, "transpose": 2, "weight_decay": 0.01, "stride": 8}.items():
         with pytest.raises(ValueError, match=f"cannot resume with other settings.*{name} was"):
-            quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=2, resume=True, **change)
+            quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=2, resume=True, **{name: other})
     fewer = {**toy_rolls, "train": toy_rolls["train"][:2]}
     with pytest.raises(ValueError, match="windows was"):
         quick(MusicLSTM(hidden_size=8), fewer, tmp_path, epochs=2, resume=True)
+    with pytest.raises(ValueError, match="cannot resume: .*'hidden_size': 8.*'hidden_size': 9"):
+        quick(MusicLSTM(hidden_size=9), toy_rolls, tmp_path, epochs=2, resume=True)
+
+
+def test_resuming_says_what_is_not_there_or_damaged(toy_rolls, tmp_path):
+    with pytest.raises(FileNotFoundError, match="last_model.pt"):
+        quick(small(), toy_rolls, tmp_path, resume=True)
+    save_checkpoint(tmp_path / "last_model.pt", small(), make_optimizer(small()), 0, 1.0)
+    with pytest.raises(ValueError, match="cannot resume: .*last_model.pt .* not where its training stopped"):
+        quick(small(), toy_rolls, tmp_path, resume=True)
+    quick(small(), toy_rolls, tmp_path, epochs=1)
+    os.truncate(tmp_path / "last_model.pt", 1000)
+    with pytest.raises(ValueError, match="last_model.pt: .*cut off.* best_model.pt"):
+        quick(small(), toy_rolls, tmp_path, resume=True)
+    shutil.copy(tmp_path / "best_model.pt", tmp_path / "last_model.pt")
+    assert len(quick(small(), toy_rolls, tmp_path, resume=True)) == 2
+
+
+def test_how_the_optimiser_works_is_not_taken_from_the_file_but_from_version_and_device(toy_rolls, tmp_path):
+    quick(small(), toy_rolls, tmp_path, epochs=1)
+    path = tmp_path / "last_model.pt"
+    state = torch.load(path, weights_only=True)
+    for group in state["optimizer_state_dict"]["param_groups"]:
+        del group["weight_decay"]  # as another version of torch may have it
+        group["fused"] = "on a GPU"
+    torch.save(state, path)
+    assert len(quick(small(), toy_rolls, tmp_path, resume=True)) == 2
+    assert [g["fused"] for g in load_checkpoint(path)["optimizer_state_dict"]["param_groups"]] == [True, True]
+
+
+def test_a_run_of_a_cpu_goes_on_where_gradients_are_scaled(toy_rolls, tmp_path):
+    quick(small(), toy_rolls, tmp_path, epochs=1)
+    model, device = small(), torch.device("cpu")
+    scaler = torch.amp.GradScaler("cpu", enabled=True)  # as for float16
+    settings = load_checkpoint(tmp_path / "last_model.pt")["settings"]
+    run.Run(model, make_optimizer(model), scaler, device, tmp_path, settings, {}).restore()
+    assert scaler.state_dict()["scale"] == 2**16
 
 
 def test_a_resumed_run_takes_a_new_learning_rate(toy_rolls, tmp_path):
@@ -309,6 +343,38 @@ def test_the_learning_rate_rises_and_then_falls_to_nothing(toy_rolls, tmp_path, 
     assert used == [[learning_rate_at(step, len(used), 3e-3)] * 2 for step in range(len(used))]
 
 
+@pytest.mark.parametrize("carry_state", [False, True])
+def test_a_budget_of_steps_takes_as_many_epochs_as_it_needs_and_ends_where_it_ends(
+    toy_rolls, tmp_path, monkeypatch, carry_state
+):
+    options = {"batch_size": 4, "carry_state": carry_state, "sequence_length": 32}
+    each = 5 if carry_state else 8  # steps of an epoch
+    budget = 2 * each + 3
+    used, real = [], torch.optim.AdamW.step
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", lambda self: used.append(self.param_groups[0]["lr"]) or real(self))
+        model = small()
+        history = quick(model, toy_rolls, tmp_path / "whole", steps=budget, **options)
+    assert used == [learning_rate_at(step, budget, 3e-3) for step in range(budget)]
+    assert [row["epoch"] for row in history] == [0, 1, 2] and all(row["train_loss"] < 62 for row in history)
+    state = load_checkpoint(tmp_path / "whole/last_model.pt")
+    assert (state["epoch"], state["step"], len(state["history"])) == (1, 3, 3)  # two whole epochs
+    assert evaluate(load_model(tmp_path / "whole/last_model.pt"), toy_rolls["validation"])["nll"] == pytest.approx(
+        history[-1]["val_loss"]
+    )
+    assert quick(small(), toy_rolls, tmp_path / "whole", steps=budget, resume=True, **options) == history
+    resumed = small()
+    with monkeypatch.context() as patch:
+        killed_in_a_step(patch, budget)
+        with pytest.raises(SystemError):
+            quick(resumed, toy_rolls, tmp_path / "parts", steps=budget, save_every=0, **options)
+    quick(resumed, toy_rolls, tmp_path / "parts", steps=budget, resume=True, **options)
+    assert torch.equal(weights(model), weights(resumed))
+    longer = quick(model, toy_rolls, tmp_path / "whole", epochs=3, resume=True, **options)  # the third one goes on
+    assert [row["epoch"] for row in longer] == [0, 1, 2] and longer[:2] == history[:2] and longer[2] != history[2]
+    assert load_checkpoint(tmp_path / "whole/last_model.pt")["epoch"] == 2
+
+
 def test_transposed_training_resumes_exactly(toy_rolls, tmp_path):
     whole, resumed = MusicLSTM(hidden_size=8), MusicLSTM(hidden_size=8)
     resumed.load_state_dict(whole.state_dict())
@@ -318,15 +384,38 @@ def test_transposed_training_resumes_exactly(toy_rolls, tmp_path):
     assert torch.equal(weights(whole), weights(resumed))
 
 
-class Own(torch.nn.Module):
-    """A model of one's own, as `evaluate` takes it."""
+class MusicGRU(FrameModel):
+    """A model of a reader's own: all that it takes."""
 
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(88, 88)
+    def __init__(self, hidden_size=24, num_layers=2, **options):
+        super().__init__(hidden_size, hidden_size=hidden_size, num_layers=num_layers, **options)
+        self.gru = torch.nn.GRU(self.config["num_pitches"], hidden_size, num_layers, batch_first=True)
 
-    def forward(self, x, hidden=None):
-        return self.linear(x), None
+    def features(self, x, hidden=None):
+        return self.gru(x, hidden)
+
+
+@pytest.mark.parametrize("options", [{}, {"head": "chords", "velocity": 32}])
+@pytest.mark.parametrize("carry_state", [False, True])
+def test_a_model_of_ones_own_trains_saves_loads_evaluates_and_generates(toy_rolls, tmp_path, options, carry_state):
+    torch.manual_seed(0)
+    whole, resumed = MusicGRU(**options), MusicGRU(**options)
+    resumed.load_state_dict(whole.state_dict())
+    settings = {"carry_state": carry_state, "batch_size": 2, "epochs": 8, "learning_rate": 1e-2}
+    history = quick(whole, toy_rolls, tmp_path / "whole", **settings)
+    stopped(resumed, toy_rolls, tmp_path / "parts", **settings)
+    quick(resumed, toy_rolls, tmp_path / "parts", resume=True, **settings)
+    assert torch.equal(weights(whole), weights(resumed)) and history[-1]["val_loss"] < 0.5 * history[0]["val_loss"]
+    with pytest.raises(ValueError, match=r"a checkpoint of MusicGRU.*load_model\(path, model_class=MusicGRU\)"):
+        load_model(tmp_path / "whole/best_model.pt")
+    with pytest.raises(ValueError, match="weights of another model"):
+        load_model(tmp_path / "whole/best_model.pt", model_class=MusicLSTM)
+    model = load_model(tmp_path / "whole/last_model.pt", model_class=MusicGRU)
+    assert model.config == whole.config and torch.equal(weights(model), weights(whole))
+    scores = [evaluate(m, toy_rolls["validation"])["nll"] for m in (model, whole)]
+    assert scores[0] == scores[1] == pytest.approx(history[-1]["val_loss"])
+    music = generate_music(model, toy_rolls["validation"][0][:64], 64, random_seed=0)
+    assert music.shape == (128, 88) and (music[64:] > 0).any()
 
 
 PIECE = np.eye(100, 88, dtype=np.float32)
@@ -338,6 +427,7 @@ WRONG = {  # what is given instead, and what is said
     "NaN": ({"validation": [PIECE, PIECE * np.nan]}, {}, "NaN"),
     "MIDI velocities": ({"validation": [PIECE * 100]}, {}, "to 100.0"),
     "no epoch": ({}, {"epochs": 0}, "epochs is 0; use 1 or more"),
+    "no step": ({}, {"steps": 0}, "steps is 0; use 1 or more"),
     "no such device": ({}, {"device": "cuda"}, "no device 'cuda' on this machine; there is: .*cpu"),
 }
 
@@ -354,15 +444,15 @@ def test_what_can_only_fail_is_named_before_any_training(
     assert [path.name for path in tmp_path.iterdir()] == ["best_model.pt"]
 
 
-def test_the_pair_of_rolls_and_corpus_and_a_model_without_config_are_refused_with_what_to_write(toy_rolls, tmp_path):
+def test_the_pair_of_rolls_and_corpus_and_a_model_of_no_kind_are_refused_with_what_to_write(toy_rolls, tmp_path):
     with pytest.raises(ValueError, match=r"`rolls, corpus = load_piano_rolls\(…\)`"):
         quick(MusicLSTM(hidden_size=8), (toy_rolls, "the corpus"), tmp_path)
-    with pytest.raises(ValueError, match="this Own has no `config`.*self.config = "):
-        quick(Own(), toy_rolls, tmp_path)
+    with pytest.raises(ValueError, match="Linear is no FrameModel: derive"):
+        quick(torch.nn.Linear(88, 88), toy_rolls, tmp_path)
+    for extras in ({"midi_config": {"fs": np.int64(16)}}, {"corpus": Path("tunes")}):
+        with pytest.raises(ValueError, match="plain text, numbers"):  # or no checkpoint could be read again
+            quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, extras=extras)
     assert list(tmp_path.iterdir()) == []
-    own = Own()
-    own.config = {"of": "mine"}
-    assert len(quick(own, toy_rolls, tmp_path)) == 2
 
 
 def test_tensors_and_bins_are_validated_like_arrays(toy_rolls):
@@ -406,8 +496,7 @@ def test_best_epoch_is_kept_and_history_is_written(new_model, toy_rolls, tmp_pat
     with open(tmp_path / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in history]
-    names = ["best_model.pt", "history.csv", "last_model.pt", "previous_model.pt"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert written(tmp_path) == ["best_model.pt", "history.csv", "last_model.pt"]
 
 
 def test_patience_stops_early(toy_rolls, tmp_path):
@@ -450,118 +539,16 @@ def test_weight_decay_touches_matrices_only():
     assert any("proj" in name for name in decayed)
 
 
-def test_checkpoint_round_trip_gives_the_same_predictions(new_model, tmp_path):
-    model = new_model().eval()
-    save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 4, 1.5)
-    loaded = load_model(tmp_path / "c.pt")
-    x = torch.rand(2, 9, 88).round()
-    with torch.no_grad():
-        assert torch.equal(model(x)[0], loaded(x)[0])
-    assert not loaded.training
-
-
-@pytest.mark.parametrize("build", [MusicLSTM, MusicMamba])
-def test_a_file_with_only_the_four_keys_loads(build, tmp_path):
-    torch.manual_seed(0)
-    model = build()
-    state = {
-        "epoch": 3,
-        "model_state_dict": model.state_dict(),
-        "optimizer_state_dict": torch.optim.Adam(model.parameters()).state_dict(),
-        "val_loss": 0.05,
-    }
-    torch.save(state, tmp_path / "four.pt")
-    loaded = load_model(tmp_path / "four.pt")
-    assert type(loaded) is build
-    assert torch.equal(weights(loaded), weights(model))
-
-
-class Hostile:
-    def __reduce__(self):
-        return (print, ("code from a stranger runs",))
-
-
-def test_a_hostile_pickle_is_refused_and_never_run(tmp_path, capsys):
-    four = {"epoch": 0, "model_state_dict": {}, "optimizer_state_dict": Hostile(), "val_loss": 0.0}
-    torch.save(four, tmp_path / "hostile.pt")
-    with open(tmp_path / "plain.pt", "wb") as file:
-        pickle.dump(four, file)
-    for name in ("hostile.pt", "plain.pt"):
-        with pytest.raises(ValueError, match=name):
-            load_model(tmp_path / name)
-    assert "stranger" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a zip"])
-def test_a_file_that_is_no_checkpoint_is_named(content, tmp_path):
-    (tmp_path / "bad.pt").write_bytes(content)
-    with pytest.raises(ValueError, match="bad.pt"):
-        load_model(tmp_path / "bad.pt")
-    with pytest.raises(FileNotFoundError, match="make train"):
-        load_model(tmp_path / "none.pt")
-
-
-def test_a_truncated_checkpoint_is_named(tmp_path):
-    model = MusicLSTM(hidden_size=8)
-    save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 0, 1.0)
-    data = (tmp_path / "c.pt").read_bytes()
-    (tmp_path / "half.pt").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ValueError, match="half.pt"):
-        load_model(tmp_path / "half.pt")
-
-
-def test_weights_of_another_model_are_refused(tmp_path, toy_rolls):
-    state = {"epoch": 0, "model_state_dict": {"w": torch.zeros(3)}, "optimizer_state_dict": {}, "val_loss": 1.0}
-    torch.save(state, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match="another model"):
-        load_model(tmp_path / "other.pt")
-    torch.save({**state, "model": "Transformer"}, tmp_path / "unknown.pt")
-    with pytest.raises(ValueError, match="Transformer"):
-        load_model(tmp_path / "unknown.pt")
-    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
-    with pytest.raises(ValueError, match="cannot resume"):
-        quick(MusicLSTM(hidden_size=9), toy_rolls, tmp_path, epochs=2, resume=True)
-
-
-def test_an_exported_checkpoint_is_small_and_plays_and_learns_like_the_one_it_came_from(toy_rolls, tmp_path):
-    torch.manual_seed(0)
-    model = MusicMamba(d_model=32, n_layers=2, head="chords", velocity=32)
-    quick(model, toy_rolls, tmp_path, extras={"corpus": "toys"})
-    size = export_model(tmp_path / "best_model.pt", tmp_path / "small.pt")
-    assert size < 0.25 * (tmp_path / "best_model.pt").stat().st_size
-    small, best = load_model(tmp_path / "small.pt"), load_model(tmp_path / "best_model.pt")
-    assert all(p.dtype == torch.float32 for p in small.parameters())
-    assert torch.allclose(weights(small), weights(best), rtol=1e-3, atol=1e-5)
-    scores = [evaluate(m, toy_rolls["validation"])["nll"] for m in (small, best)]
-    assert scores[0] == pytest.approx(scores[1], rel=1e-3)
-    state = load_checkpoint(tmp_path / "small.pt")
-    assert state["corpus"] == "toys" and len(state["history"]) == 2 and state["optimizer_state_dict"]["state"] == {}
-    make_optimizer(small).load_state_dict(state["optimizer_state_dict"])
-    quick(small, toy_rolls, tmp_path / "more", epochs=1)
-    with pytest.raises(FileNotFoundError):
-        export_model(tmp_path / "none.pt", tmp_path / "other.pt")
-
-
-def test_a_crash_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypatch):
-    model = MusicLSTM(hidden_size=8)
-    save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 0, 1.0)
-
-    def disk_full(state, file):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", disk_full)
-    with pytest.raises(OSError, match="disk is full"):
-        save_checkpoint(tmp_path / "c.pt", model, make_optimizer(model), 1, 0.5)
-    assert load_checkpoint(tmp_path / "c.pt")["epoch"] == 0
-    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
-
-
-def test_checkpoints_hold_plain_data_only(toy_rolls, tmp_path):
-    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1)
+def test_checkpoints_hold_plain_data_only_and_every_setting(toy_rolls, tmp_path):
+    quick(MusicLSTM(hidden_size=8), toy_rolls, tmp_path, epochs=1, weight_decay=0.05)
     state = torch.load(tmp_path / "last_model.pt", weights_only=True)
     assert state["model"] == "MusicLSTM" and state["model_config"]["hidden_size"] == 8
-    assert state["midi_config"]["fs"] == 16
+    assert state["midi_config"]["fs"] == 16 and isinstance(state["version"], str)
+    assert state["settings"] == {
+        **{"seed": 0, "sequence_length": 64, "stride": 16, "batch_size": 3, "transpose": 0, "carry_state": False},
+        **{"weight_decay": 0.05, "learning_rate": 3e-3, "epochs": 1, "steps": None, "patience": None, "windows": 24},
+    }
+    assert [g["weight_decay"] for g in state["optimizer_state_dict"]["param_groups"]] == [0.05, 0.0]
     assert training.GRAD_CLIP == 1.0
 
 
@@ -576,3 +563,263 @@ def test_real_performances_are_predicted_better_than_by_markov(maestro_folder, m
     quick(model, rolls, tmp_path, epochs=3, batch_size=32, learning_rate=5e-3)
     markov = evaluate(fit_baselines(rolls["train"])["Markov-1"], rolls["validation"])["nll"]
     assert evaluate(model, rolls["validation"])["nll"] < markov
+
+
+def test_a_clock_that_stands_still_or_runs_backwards_stops_no_training(toy_rolls, tmp_path, monkeypatch):
+    for clock in (lambda: 5.0, iter(range(10**6, 0, -1)).__next__):
+        monkeypatch.setattr(time, "perf_counter", clock)
+        assert len(quick(small(), toy_rolls, tmp_path)) == 2
+
+
+def read_only(*arguments, **options):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_read_only_place_is_named_before_any_training(toy_rolls, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    steps = []
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *a: steps.append(a))
+    with pytest.raises(OSError, match="runs.*was not written.*read-only"):
+        quick(small(), toy_rolls, tmp_path / "runs")
+    assert steps == []
+
+
+# ---- resuming what is damaged ----
+
+
+def test_a_setting_that_the_other_version_did_not_have_is_named(toy_rolls, tmp_path):
+    quick(small(), toy_rolls, tmp_path, epochs=1)
+    state = torch.load(tmp_path / "last_model.pt", weights_only=True)
+    for change, message in (({"warmup": 3}, "warmup was 3, now None"), ({"seed": None}, "seed was None, now 0")):
+        torch.save({**state, "settings": {**state["settings"], **change}}, tmp_path / "last_model.pt")
+        with pytest.raises(ValueError, match=message):
+            quick(small(), toy_rolls, tmp_path, epochs=2, resume=True)
+
+
+# ---- Ctrl-C ----
+
+
+TRAIN = """
+import sys, torch
+from pathlib import Path
+from midigen_utils import files
+from midigen_utils.__main__ import main
+torch.set_num_threads(1)
+files.MIDI_DATA = Path(sys.argv[1])
+sys.exit(main(["train", "--start", sys.argv[3], "--corpus", sys.argv[2], "--device", "cpu", "--batch-size", "2",
+    "--output", sys.argv[4], *sys.argv[5:]]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_in_a_terminal_saves_and_says_how_to_resume(tunes, midi_data, tmp_path):
+    start, run = tmp_path / "start.pt", tmp_path / "run"
+    save_checkpoint(start, small(), make_optimizer(small()), 0, 1.0)
+    command = [sys.executable, "-u", "-c", TRAIN, *map(str, (midi_data, tunes, start, run))]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}
+    with subprocess.Popen([*command, "--epochs", "1000"], **pipes) as process:
+        while not (run / "last_model.pt").exists():
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "Saved: resume=True (--resume)" in output and "Traceback" not in output
+    state = load_checkpoint(run / "last_model.pt")
+    at = state["epoch"] + 2  # in which epoch the run goes on
+    done = subprocess.run([*command, "--resume", "--epochs", str(at)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(run / "last_model.pt")["epoch"] == at - 1
+    assert written(run) == ["best_model.pt", "history.csv", "last_model.pt"]
+
+
+CELL = """
+import torch
+from pathlib import Path
+from midigen_utils.learn.checkpoints import load_model
+from midigen_utils.learn.training import fit
+torch.set_num_threads(1)
+rolls = [(torch.rand(200, 88) < 0.05).float().numpy() for _ in range(3)]
+fit(load_model({start!r}), {{"train": rolls, "validation": rolls}}, 10**6, batch_size=2, device="cpu", folder={run!r})
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows interrupts kernels in another way")
+def test_interrupt_in_a_notebook_saves_and_the_kernel_lives_on(tmp_path):
+    manager = pytest.importorskip("jupyter_client.manager")
+    start, run = tmp_path / "start.pt", tmp_path / "run"
+    save_checkpoint(start, small(), make_optimizer(small()), 0, 1.0)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    kernels, client = manager.start_new_kernel(kernel_name="python3", env=environment)
+    try:
+        running = client.execute(CELL.format(start=str(start), run=str(run)))
+        until = time.monotonic() + 60
+        while not (run / "last_model.pt").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        kernels.interrupt_kernel()
+        while (reply := client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != running:
+            pass
+        assert reply["content"]["ename"] == "KeyboardInterrupt"
+        text = ""
+        while (message := client.get_iopub_msg(timeout=10))["msg_type"] != "error":
+            text += message["content"].get("text", "")
+        assert re.search(r"Interrupted (in|after) epoch \d+.*Saved: resume=True", text)
+        load_checkpoint(run / "last_model.pt")
+        client.execute_interactive("assert True", timeout=30)
+    finally:
+        client.stop_channels()
+        kernels.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize("in_a_thread", [False, True])
+def test_a_keyboard_interrupt_in_the_middle_of_a_step_keeps_the_epoch_before(
+    toy_rolls, tmp_path, monkeypatch, capsys, in_a_thread
+):
+    """As the second Ctrl-C gives it, or somebody who raises it in the thread that trains."""
+    real, calls, outcome = torch.nn.utils.clip_grad_norm_, [], []
+    steps = []
+
+    def interrupted(*arguments):
+        steps.append(1)
+        if calls and len(steps) > 40:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    def train():
+        try:
+            quick(small(), toy_rolls, tmp_path, epochs=9, on_epoch=lambda h: (calls.append(1), steps.extend([1] * 99)))
+        except KeyboardInterrupt:
+            outcome.append("stopped")
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", interrupted)
+    if in_a_thread:
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+    else:
+        train()
+    assert outcome == ["stopped"] and signal.getsignal(signal.SIGINT) is handler
+    assert "Interrupted at once" in (said := capsys.readouterr().out) and "--resume" in said
+    assert load_checkpoint(tmp_path / "last_model.pt")["epoch"] == 0
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", real)
+    assert len(quick(small(), toy_rolls, tmp_path, epochs=9, resume=True)) == 9
+
+
+# ---- two trainings in one folder ----
+
+
+def test_a_second_training_in_the_same_folder_is_refused_and_harms_nothing(toy_rolls, tmp_path):
+    refused = []
+
+    def second(history):
+        if not refused:
+            before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+            with pytest.raises(RuntimeError, match="another training writes into.*--output") as error:
+                quick(small(), toy_rolls, tmp_path)
+            refused.append(error)
+            assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+            quick(small(), toy_rolls, tmp_path / "its own")
+            shutil.rmtree(tmp_path / "its own")
+
+    assert len(quick(small(), toy_rolls, tmp_path, on_epoch=second)) == 2 and refused
+    quick(small(), toy_rolls, tmp_path)  # it has ended: the folder is free
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from midigen_utils.learn.run import only_training
+with only_training(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_lock_of_a_process_that_was_killed_blocks_nobody(toy_rolls, tmp_path):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RuntimeError, match="another training"):
+            quick(small(), toy_rolls, tmp_path, epochs=1)
+        other.kill()
+        other.wait()
+    quick(small(), toy_rolls, tmp_path, epochs=1)
+
+
+# ---- NaN, and too little memory ----
+
+
+def fails_in_epoch_two(monkeypatch, fail):
+    """Let `fail(loss)` happen to the loss of one step of the second epoch; returns the `on_epoch` that arms it."""
+    armed, real = [], training.TrainingLoss.forward
+
+    def forward(self, *arguments, **options):
+        loss, nll, state = real(self, *arguments, **options)
+        if armed:
+            armed.append(1)
+        return fail(loss) if len(armed) == 4 else loss, nll, state
+
+    monkeypatch.setattr(training.TrainingLoss, "forward", forward)
+    return lambda history: armed.append(1)
+
+
+class GradientOfNaN(torch.autograd.Function):
+    @staticmethod
+    def forward(context, loss):
+        return loss.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * float("nan")
+
+
+@pytest.mark.parametrize("fail", [lambda loss: loss * float("nan"), GradientOfNaN.apply], ids=["loss", "gradient"])
+def test_nan_names_the_step_and_the_epoch_before_stays(toy_rolls, tmp_path, monkeypatch, fail):
+    on_epoch = fails_in_epoch_two(monkeypatch, fail)
+    with pytest.raises(RuntimeError, match="NaN.*epoch 2, step 3.*learning rate below 0.003.*last_model.pt"):
+        quick(small(), toy_rolls, tmp_path, on_epoch=on_epoch)
+    state = load_checkpoint(tmp_path / "last_model.pt")
+    assert state["epoch"] == 0 and all(torch.isfinite(value).all() for value in state["model_state_dict"].values())
+
+
+ERRORS = {
+    "CUDA": torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "MPS": RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+    "CPU": RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    "Windows": RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8589934592 bytes."),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=list(ERRORS))
+def test_too_little_memory_names_a_batch_size_to_try_and_the_epoch_before_stays(
+    toy_rolls, tmp_path, monkeypatch, error
+):
+    def fail(loss):
+        raise error
+
+    on_epoch = fails_in_epoch_two(monkeypatch, fail)
+    with pytest.raises(RuntimeError, match=r"out of memory in epoch 2, step 3.*of 4 .*--batch-size 2"):
+        quick(small(), toy_rolls, tmp_path, on_epoch=on_epoch, batch_size=4)
+    assert load_checkpoint(tmp_path / "last_model.pt")["epoch"] == 0
+
+
+def test_other_errors_of_a_step_are_left_as_they_are(toy_rolls, tmp_path, monkeypatch):
+    def fail(loss):
+        raise RuntimeError("a mistake in the model")
+
+    on_epoch = fails_in_epoch_two(monkeypatch, fail)
+    with pytest.raises(RuntimeError, match="^a mistake in the model$"):
+        quick(small(), toy_rolls, tmp_path, on_epoch=on_epoch)
+
+
+def test_too_little_memory_is_one_line_on_the_command_line(tunes, midi_data, tmp_path, monkeypatch, capsys):
+    from midigen_utils.__main__ import main
+
+    def fail(*arguments, **options):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(training.TrainingLoss, "forward", fail)
+    start = tmp_path / "start.pt"
+    save_checkpoint(start, small(), make_optimizer(small()), 0, 1.0)
+    assert main(["train", "--start", str(start), "--corpus", str(tunes), "--device", "cpu"]) == 1
+    assert "error: cpu is out of memory" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Windows of piano rolls for training: 64 frames in, the same 64 one frame later as target."""
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -250,7 +252,7 @@ def all_frames(rolls):
         ValueError: values out of range or NaN; rolls of different widths, or not two-dimensional.
     """
     if isinstance(rolls, RollSplit):
-        return torch.from_numpy(rolls.frames), rolls.starts, rolls.lengths
+        return _tensor(rolls.frames), rolls.starts, rolls.lengths
     rolls = [_as_bins(roll) for roll in rolls]
     for roll in rolls:
         if roll.shape[1] != rolls[0].shape[1]:
@@ -267,7 +269,7 @@ def each_piece(rolls):
 
 def piece_bins(rolls, i):
     """Piece `i` of `rolls` (as in `all_frames`): `(T, P)` uint8 tensor of velocity bins, 0 for silence."""
-    return torch.from_numpy(rolls.bins(i) if isinstance(rolls, RollSplit) else _as_bins(rolls[i]))
+    return _tensor(rolls.bins(i) if isinstance(rolls, RollSplit) else _as_bins(rolls[i]))
 
 
 def _as_bins(roll):
@@ -283,6 +285,13 @@ def _as_bins(roll):
             f"{problem} (MIDI velocities: divide them by 127)"
         )
     return (value_to_bin(roll) if velocities else roll).astype(np.uint8, order="C")
+
+
+def _tensor(array):
+    """A tensor that shares the memory of an array, also of a memory map that can only be read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor do we write
+        return torch.from_numpy(array)
 
 
 def _on_device(frames, device):

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ..config import NUM_PITCHES
 from ..models.frame_model import FrameModel, in_eval
 from ..models.velocity import loudness
-from .dataset import each_piece
+from .dataset import each_piece, piece_bins
 from .parallel import all_reduce_sum
 
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
@@ -247,7 +247,7 @@ def fit_baselines(rolls):
         Dict of `FrameTable`: `"marginal"` (how often each key is down), `"copy last frame"` (one
         rate for staying down and one for going down, for all keys), `"Markov-1"` (the two rates of each key).
     """
-    keys = rolls[0].shape[1] if len(rolls) else NUM_PITCHES
+    keys = piece_bins(rolls, 0).shape[1] if len(rolls) else NUM_PITCHES
     hits, seen = torch.zeros(2, 2, keys, dtype=torch.float64)  # (2, P) each
     for piece in each_piece(rolls):
         down = piece > 0

@@ -67,7 +67,10 @@ class Run:
             ValueError: it is damaged, of another model, of other settings, or of no run of `fit`.
         """
         path = self.folder / LAST
-        state = parallel.broadcast_from_first(lambda: load_checkpoint(path))
+        try:
+            state = parallel.broadcast_from_first(lambda: load_checkpoint(path))
+        except ValueError as error:
+            raise ValueError(f"{error}. To go on from the best epoch, copy {BEST} to {LAST}") from None
         theirs, ours = (state.get("model"), state.get("model_config")), (type(self.model).__name__, self.model.config)
         if theirs != ours:
             raise ValueError(f"cannot resume: {path} is of {theirs[0]}{theirs[1]}, the model is {ours[0]}{ours[1]}")

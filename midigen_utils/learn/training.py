@@ -207,12 +207,12 @@ def _make_batches(model, rolls, device, settings):
     """The batches of the training split, after a check that rolls and model fit each other."""
     seed, transpose, sequence_length = settings["seed"], settings["transpose"], settings["sequence_length"]
     if settings["carry_state"]:
-        batches = PieceBatches(rolls["train"], sequence_length, settings["batch_size"], seed, device, transpose)
+        batches = data = PieceBatches(rolls["train"], sequence_length, settings["batch_size"], seed, device, transpose)
     else:
-        dataset = SequenceDataset(rolls["train"], sequence_length, settings["stride"])
-        batches = Batches(dataset, settings["batch_size"], True, seed, device, transpose, velocities=True)
+        data = SequenceDataset(rolls["train"], sequence_length, settings["stride"])
+        batches = Batches(data, settings["batch_size"], True, seed, device, transpose, velocities=True)
     validation, _, lengths = all_frames(rolls["validation"])
-    keys, others, wanted = rolls["train"][0].shape[1], validation.shape[1], model.config["num_pitches"]
+    keys, others, wanted = data.frames.shape[1], validation.shape[1], model.config["num_pitches"]
     if not keys == others == wanted:
         raise ValueError(f"the rolls of train have {keys} keys, those of validation {others}, the model has {wanted}")
     if max(lengths) < 2:
