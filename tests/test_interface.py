@@ -98,9 +98,9 @@ def test_on_a_mac_what_metal_lacks_runs_on_the_cpu_for_it_is_said_before_torch_i
     assert output.stdout.strip() == "1 False"
 
 
-BASE = {"config", "files", "faults"}
+BASE = {"config", "files"}
 MAY_IMPORT = {  # a folder, or a module at the top of the package: what it may import besides itself
-    **{name: BASE for name in ("config", "files", "faults", "exercises")},
+    **{name: BASE for name in ("config", "files", "exercises")},
     "data": BASE,
     "models": BASE,
     "learn": {*BASE, "data", "models"},

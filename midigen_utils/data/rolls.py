@@ -127,8 +127,8 @@ def _open(folder, corpus, config):
     """`(rolls, corpus)` of `load_piano_rolls`; `None` if they are not there, not whole, or a file can be read again."""
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        # "c", copy on write: the files are never written, but torch may share the memory.
-        frames = {split: np.load(folder / f"{split}.npy", mmap_mode="c", allow_pickle=False) for split in SPLITS}
+        # Read only: of a map that may be written, Linux refuses more than there is memory.
+        frames = {split: np.load(folder / f"{split}.npy", mmap_mode="r", allow_pickle=False) for split in SPLITS}
         lengths = {split: np.array(index["lengths"][split], dtype=np.int64) for split in SPLITS}
         skipped = [(corpus.pieces[i].path, reason, lasting) for i, reason, lasting in index["skipped"]]
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
