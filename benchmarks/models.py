@@ -3,9 +3,9 @@
     python benchmarks/models.py                  everything (about 15 minutes)
     python benchmarks/models.py --part generate  one part: train, scan or generate
 
-Every candidate lives in a process of its own and computes one step when asked. So they take turns in random
-order on the same machine in the same minutes, each one's peak memory is its own, and one can have another
-allocator. Medians are over `--rounds`; the spread is the smallest and the largest. Trust the ratios.
+Every candidate runs in a process of its own and computes one step when asked. So they take turns in random
+order on the same machine in the same minutes, the peak memory of each is its own, and one can have another
+allocator. Medians are over `--rounds`; the spread is the smallest and the largest. Trust the ratios, not the times.
 """
 
 import argparse
@@ -16,18 +16,21 @@ import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from midigen_utils.models import scan  # noqa: E402
-from midigen_utils.models.lstm import MusicLSTM  # noqa: E402
-from midigen_utils.models.mamba import MusicMamba  # noqa: E402
+from midigen_utils.models import (
+    MusicLSTM,
+    MusicMamba,
+    generate_music,
+    scan_loop,
+    scan_textbook,
+    selective_scan,
+    ssd_scan,
+)
 
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "68719476736"}  # glibc keeps the memory it has
 FRAMES = 256  # generated per call
@@ -66,7 +69,7 @@ def build(name):
 
 
 def training_step(name, batch, length):
-    """Forward, loss, backward, AdamW; or only the matrix products of the linear layers in it."""
+    """Forward, loss, backward, AdamW; or, as a lower limit, only the matrix products of its linear layers."""
     model = build(name)
     if name.startswith("matmul-only"):
         weights = [layer.weight.detach() for layer in model.modules() if isinstance(layer, nn.Linear)]
@@ -94,10 +97,10 @@ def scan_step(name, batch, length):
     torch.manual_seed(0)
     if name == "SSD":
         A, N, shape, dt_shape = -torch.rand(8) * 15 - 1, 64, (batch, length, 8, 64), (batch, length, 8)
-        function = scan.ssd_scan
+        function = ssd_scan
     else:
         A, N, shape, dt_shape = -torch.arange(1.0, 17).repeat(512, 1).T, 16, (batch, length, 512), (batch, length, 512)
-        function = {"slabs": scan.selective_scan, "loop": scan.scan_loop, "textbook": scan.scan_textbook}.get(name)
+        function = {"slabs": selective_scan, "loop": scan_loop, "textbook": scan_textbook}.get(name)
     if name.startswith("mambapy"):
         from mambapy.mamba import MambaBlock, MambaConfig
 
@@ -118,8 +121,6 @@ def generation(name, batch, _):
     model = build(name).eval()
     seed = (torch.rand(batch, 64, 88) < 0.05).float()
     if name.startswith("Music"):
-        from midigen_utils.models.generation import generate_music
-
         roll = seed.numpy() if batch > 1 else seed[0].numpy()
         return lambda: generate_music(model, roll, FRAMES)
 
@@ -151,7 +152,7 @@ PARTS = {"train": training_step, "scan": scan_step, "generate": generation}
 
 
 def worker(part, name, batch, length, threads, clock):
-    """In the child process: a step for every line read; answers seconds and peak MB above the start."""
+    """In the child process: compute a step for every line read; print seconds and peak MB above the start."""
     torch.set_num_threads(threads)
     if part == "generate":
         torch.set_grad_enabled(False)
