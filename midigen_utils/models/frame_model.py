@@ -13,9 +13,7 @@ from .velocity import VelocityHead
 class FrameModel(nn.Module):
     """A network that reads a piano roll frame by frame and predicts the next frame.
 
-    `MusicLSTM` and `MusicMamba` derive from it, and a network of your own can. Everything in the package then treats
-    yours as it treats ours: `fit`, `evaluate`, `generate_music`, `save_checkpoint` and, given its class,
-    `load_model(path, model_class=MusicGRU)`:
+    `MusicLSTM` and `MusicMamba` derive from it, and so can a network of your own:
 
         class MusicGRU(FrameModel):
             def __init__(self, num_pitches=88, width=256, head="keys", velocity=0):
@@ -25,15 +23,17 @@ class FrameModel(nn.Module):
             def features(self, x, hidden=None):
                 return self.gru(x, hidden)
 
-    It takes three things. Call `super().__init__` first, with the length of a feature vector, the three shared
-    settings, and every other argument of your own `__init__` by name: they go into `config`, from which a checkpoint
-    builds the model again. Name no layer `output`, `chords` or `velocity`. And write `features(x, hidden=None)`:
+    `fit`, `evaluate`, `generate_music`, `save_checkpoint` and `load_model(path, model_class=MusicGRU)` then treat yours
+    as they treat ours. What it has to do:
 
-        x: frames, `(B, T, num_pitches)`, 1 where a key is down and 0 elsewhere.
-        hidden: what the last call returned, to continue from there; `None` starts afresh.
-        returns: features `(B, T, feature_size)`, those at t made from frames 0 to t only, and the new `hidden`.
-            That is one tensor or a tuple of tensors `(layers, B, ...)` as `nn.GRU` and `nn.LSTM` have it, or for each
-            layer a tuple of tensors `(B, ...)`, or `None` from a network without memory.
+    - Call `super().__init__` first, with the length of a feature vector, `num_pitches`, `head`, `velocity`, and by name
+      every other argument of your `__init__`: together they are the `config` from which a checkpoint builds the model.
+    - Leave the names `output`, `chords` and `velocity` to this class.
+    - Define `features(x, hidden=None)`. It gets frames `x`, `(B, T, num_pitches)`, 1 where a key is down and 0
+      elsewhere, and what it returned last, or `None` to start afresh. It returns features `(B, T, feature_size)`, those
+      at t made from frames up to t only, and the new `hidden`: one tensor or a tuple of tensors `(layers, B, ...)`, as
+      `nn.GRU` and `nn.LSTM` have it; or for each layer a tuple of tensors `(B, ...)`; or `None` for a network without
+      memory.
 
     Notebook: 03_lstm_baseline
 
