@@ -743,8 +743,8 @@ class CoinHead(ChordHead):
         super().__init__(*sizes, **named)
         nn.init.zeros_(self.from_notes.weight).requires_grad_(False)
 
-    def _conditionals(self, frames, context):
-        return self.look(context, frames)  # one look will do
+    def conditionals(self, frames, features, past):
+        return self.look(self.context(features, past), torch.zeros_like(past))  # one look will do
 
 
 # %% [markdown]

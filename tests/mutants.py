@@ -25,7 +25,7 @@ MUTANTS = {  # name: file, what stands there, what takes its place
     ),
     "sign of delta": ("models/mamba.py", "dt = F.softplus(self.dt_proj(dt))", "dt = -F.softplus(self.dt_proj(dt))"),
     "target not shifted": ("learn/dataset.py", "window[:, :-1], window[:, 1:]\n", "window[:, :-1], window[:, :-1]\n"),
-    "temperature upside down": ("models/generation.py", ".mul_(temperature)", ".div_(temperature)"),
+    "temperature upside down": ("models/numpy_engine.py", "-logits / temperature", "-logits * temperature"),
     "splits leak": ("data/corpus.py", "if piece.split == name]", 'if piece.split in (name, "validation")]'),
 }
 

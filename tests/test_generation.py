@@ -1,8 +1,11 @@
 import inspect
+import threading
 
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+from torch import nn
 
 from midigen_utils.models.generation import generate_from_random_seed, generate_music, generate_random_seed
 from midigen_utils.models.lstm import MusicLSTM
@@ -55,12 +58,108 @@ def test_steps_are_drawn_from_what_the_whole_sequence_predicts(model):
     model.eval()
     with torch.no_grad():
         logits, _ = model(music[None, :-1])
-    generator = torch.Generator().manual_seed(11)
+    uniform = torch.from_numpy(np.random.default_rng(11).random((40, 88)))
     for t in range(64, 104):
-        probability = torch.sigmoid(logits[:, t - 1] / 0.7)
-        drawn = torch.rand(probability.shape, generator=generator)  # bernoulli draws uniform numbers
-        clear = (drawn - probability).abs() > 1e-4
-        assert (((drawn < probability).float() == music[t]) | ~clear).all()
+        probability = torch.sigmoid(logits[0, t - 1] / 0.7)
+        clear = (uniform[t - 64] - probability).abs() > 1e-4
+        assert (((uniform[t - 64] < probability).float() == music[t]) | ~clear).all()
+    assert clear.float().mean() > 0.9
+
+
+class InTorch(MusicMamba):
+    """A subclass may compute something else: so it steps in torch, with its own `features`."""
+
+
+class Louder(MusicLSTM):
+    def features(self, x, hidden=None):
+        features, hidden = super().features(x, hidden)
+        return 2 * features, hidden
+
+
+class Student(nn.Module):
+    """A model of somebody else's, with nothing but `forward(x, hidden)`."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru, self.last = nn.GRU(88, 16, batch_first=True), nn.Linear(16, 88)
+
+    def forward(self, x, hidden=None):
+        y, hidden = self.gru(x, hidden)
+        return self.last(y), hidden
+
+
+@pytest.mark.parametrize("make", [Student, lambda: Louder(hidden_size=32), lambda: MusicMamba(d_model=32, ssm="ssd")])
+def test_music_is_what_forward_makes_by_hand(make):
+    torch.manual_seed(0)
+    model, rng, frames, closest = make(), np.random.default_rng(0), [], 1.0
+    seed = np.stack([generate_random_seed(i) for i in range(2)])
+    with torch.inference_mode():
+        logits, hidden = model(torch.from_numpy(seed > 0).float())
+        for _ in range(60):
+            p, uniform = torch.sigmoid(logits[:, -1]), torch.from_numpy(rng.random((2, 88)))
+            closest = min(closest, (uniform - p).abs().min().item())
+            frames.append((uniform < p).float())
+            logits, hidden = model(frames[-1].unsqueeze(1), hidden)
+    assert closest > 1e-6  # no draw so close that rounding could decide it
+    assert np.array_equal(
+        generate_music(model, seed, 60, random_seed=0)[:, 64:] > 0, torch.stack(frames, 1).numpy() > 0
+    )
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.8])
+def test_stepping_in_torch_and_in_numpy_make_the_same_music_with_both_heads(temperature):
+    """The path of a GPU, and of a reader's own model: torch gives the features, the numpy heads draw."""
+    torch.manual_seed(0)
+    ours = MusicMamba(d_model=32, n_layers=2, head="chords", velocity=32)
+    theirs = InTorch(**ours.config)
+    theirs.load_state_dict(ours.state_dict())
+    seeds = np.stack([generate_random_seed(i) for i in range(3)])
+    first, second = (generate_music(model, seeds, 50, temperature, random_seed=2) for model in (ours, theirs))
+    assert np.array_equal(first, second) and len(np.unique(first[:, 64:])) > 10
+
+
+def test_the_notes_do_not_depend_on_the_velocity_head():
+    torch.manual_seed(0)
+    loud = MusicLSTM(hidden_size=16, velocity=32)
+    plain = MusicLSTM(hidden_size=16)
+    plain.load_state_dict({k: v for k, v in loud.state_dict().items() if not k.startswith("velocity")})
+    loud, plain = (generate_music(model, generate_random_seed(0), 40, random_seed=0) > 0 for model in (loud, plain))
+    assert np.array_equal(loud, plain)
+
+
+@pytest.mark.parametrize("ends_first", [0, 1])
+def test_generations_in_two_threads_leave_the_number_of_threads_as_it_was(ends_first):
+    model, seed = MusicLSTM(hidden_size=8), generate_random_seed(0)
+    playing, may_end = ([threading.Event(), threading.Event()] for _ in range(2))
+
+    def in_a_thread(function, *arguments):
+        thread = threading.Thread(target=function, args=arguments)
+        thread.start()
+        return thread
+
+    def blas_threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    def play(number):
+        def on_frame(_):
+            playing[number].set()
+            assert may_end[number].wait(30)
+
+        generate_music(model, seed, 1, on_frame=on_frame)
+
+    original = blas_threads()
+    in_a_thread(threadpool_limits, 2, "blas").join()  # in a thread that ends: it has no further say
+    before, threads = blas_threads(), []
+    for number in (0, 1):
+        threads.append(in_a_thread(play, number))
+        assert playing[number].wait(30)
+    assert set(before) <= {2} and set(blas_threads()) <= {1}
+    for number in (ends_first, 1 - ends_first):
+        may_end[number].set()
+        threads[number].join(30)
+    after = blas_threads()
+    in_a_thread(threadpool_limits, max(original, default=None), "blas").join()
+    assert after == before
 
 
 def test_temperature_divides_the_logits(model):

@@ -50,15 +50,6 @@ def test_only_keys_that_go_down_are_judged():
     assert head.loss(features, past, past).item() == 0  # no onset: nothing, and no NaN
 
 
-def test_sampled_velocities_are_drawn_for_struck_keys_and_kept_for_held_ones():
-    head = VelocityHead(4, 32)
-    past, frame = torch.zeros(1, 88, dtype=torch.long), torch.zeros(1, 88)
-    past[0, 10], past[0, 20] = 9, 5
-    frame[0, 10] = frame[0, 60] = 1
-    bins = head.sample(torch.randn(1, 4), past, torch.tensor([9]), frame, generator=torch.Generator().manual_seed(0))
-    assert bins.nonzero()[:, 1].tolist() == [10, 60] and bins[0, 10] == 9 and 1 <= bins[0, 60] <= 32
-
-
 def steady_pieces(pieces=66, length=104):
     """A note of four frames after another, each piece as loud throughout as it starts: high notes six bins louder."""
     rng, rolls = np.random.default_rng(0), []

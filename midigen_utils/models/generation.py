@@ -1,39 +1,43 @@
 """New music from a trained model: one frame at a time, each drawn from the model's prediction."""
 
+import threading
+from contextlib import contextmanager, nullcontext
+
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from ..config import NUM_PITCHES, SEQUENCE_LENGTH
-from .frame_model import in_eval
-from .stepping import linear, stepper
+from ..config import NUM_PITCHES, SEQUENCE_LENGTH, value_to_bin
+from .frame_model import FrameModel, in_eval
+from .lstm import MusicLSTM
+from .mamba import MusicMamba
+from .numpy_engine import LSTM, Chords, Linear, Mamba, Velocities, draw_keys
 from .velocity import loudness
 
 DEFAULT_VELOCITY = 0.6  # of new notes after a silent seed
 
 
-@threadpool_limits.wrap(limits=1)  # a frame is too little work to share: threads would wait for each other
 def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=None, random_seed=None, on_frame=None):
     """Continue a piano roll.
 
-    The model reads the seed in one call, then one frame at a time, so a frame costs the
-    same however long the piece grows. With the head `"keys"` each key is drawn by itself with the
-    probability `sigmoid(logit / temperature)`, so a low temperature also makes change rare; with
-    `"chords"` the frame is drawn as a whole, and the temperature says what is played, not when
-    (`ChordHead.choose`). New notes have the velocities that the model's `VelocityHead` draws; without
-    one, the seed's mean velocity.
+    The model reads the seed in one call, then one frame at a time, so a frame costs the same however long the piece
+    grows. A `MusicMamba` or `MusicLSTM` on a CPU steps in numpy (`numpy_engine`), any other model in torch where its
+    weights are; the frames are drawn in numpy always. With the head `"keys"` each key is drawn by itself with the
+    probability `sigmoid(logit / temperature)`, so a low temperature also makes change rare; with `"chords"` the frame
+    is drawn as a whole, and the temperature says what is played, not when (`Chords.choose`). New notes have the
+    velocities that the model's `VelocityHead` gives them; without one, the seed's mean velocity.
 
     Notebook: 05_generation_and_playback
 
     Args:
-        model: `MusicMamba` or `MusicLSTM`; it computes where its weights are.
+        model: a `FrameModel`, or any module with `forward(x, hidden)` to logits and the next hidden state.
         seed_sequence: `(S, 88)` floats in [0, 1], S frames to continue, or `(B, S, 88)` for B pieces at once. A model
             with another `num_pitches` in its `config` takes and gives so many keys.
         num_frames: frames to add, 0 or more; 16 are a second.
         temperature: above 0; below 1 likelier notes, at 1 as the model was trained, above 1 unlikelier ones.
         head: `"keys"` or `"chords"`; default what the model was trained for.
-        random_seed: int for the same music each time (on one machine); default torch's own random numbers.
+        random_seed: int for the same music each time (on one machine); default a new one, drawn by torch.
         on_frame: called after each new frame with their number so far; to stop there it returns `True`.
 
     Returns:
@@ -53,36 +57,33 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
         raise ValueError("a seed holds velocities in [0, 1]; this one has values outside (or NaN)")
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; use a value above 0, such as 0.8")
-    heads = ["keys"] if getattr(model, "chords", None) is None else ["keys", "chords"]
+    if num_frames < 0:
+        raise ValueError(f"num_frames is {num_frames}; use 0 or more")
+    weights, config = model.weights() if isinstance(model, FrameModel) else ({}, {})
+    heads = ["keys", "chords"] if config.get("head") == "chords" else ["keys"]
     head = head or heads[-1]
     if head not in heads:
         raise ValueError(f"head is {head!r}; this model has {' and '.join(map(repr, heads))}")
-    if num_frames < 0:
-        raise ValueError(f"num_frames is {num_frames}; use 0 or more")
-    generator = None if random_seed is None else torch.Generator().manual_seed(random_seed)
-    device = next(model.parameters()).device
-    read = getattr(model, "features", model)  # a model without features gives logits
-    with in_eval(model):
-        with torch.inference_mode():
-            features, hidden = read(torch.from_numpy(seed > 0).float().to(device))
-            features = features[:, -1].float().cpu().numpy()  # (B, feature_size)
-            step, output = stepper(model, hidden), (lambda logits: logits) if read is model else linear(model.output)
+    output = Linear(weights, "output") if weights else (lambda logits: logits)
+    chords = Chords(weights) if head == "chords" else None
+    velocity = Velocities(weights) if config.get("velocity") else None
+    random_seed = int(torch.randint(2**62, ())) if random_seed is None else random_seed
+    rng = np.random.default_rng(random_seed)
+    # Velocities have random numbers of their own: the notes are the same with and without them.
+    strike = _velocities(velocity, seed, temperature, rng.spawn(1)[0].random)
+    frames = np.empty((num_frames, len(seed), keys), dtype=np.float32)
+    with in_eval(model), torch.inference_mode(), _one_thread():
+        features, step = _read(model, weights, config, (seed > 0).astype(np.float32))  # (B, D)
         if not np.isfinite(output(features)).all():
             raise ValueError("the model predicts NaN: its training diverged; train it again or load another")
-        frames = np.empty((num_frames, len(seed), keys), dtype=np.float32)
-        if head == "keys":
-            # u < sigmoid(logit / temperature) says the same as logit > temperature * logit(u): ready for all frames.
-            limits = torch.rand(frames.shape, generator=generator).logit_().mul_(temperature).numpy()
-        strike = _velocities(model, seed, temperature, generator)
         last = (seed[:, -1] > 0).astype(np.float32)  # (B, P)
         for t in tqdm(range(num_frames), "generating", unit="frame", disable=num_frames < 2000, leave=False):
             features = step(last) if t else features
-            known = torch.from_numpy(features).to(device)
-            if head == "keys":
-                last = (output(features) > limits[t]).astype(np.float32)
+            if chords:
+                last = chords.choose(features, last, temperature, rng.random)
             else:
-                last = model.chords.choose(known, torch.from_numpy(last).to(device), temperature, generator).numpy()
-            frames[t] = strike(known, last)
+                last = draw_keys(output(features), temperature, rng.random)
+            frames[t] = strike(features, last)
             if on_frame is not None and on_frame(t + 1):
                 frames = frames[: t + 1]
                 break
@@ -90,27 +91,58 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
     return music[0] if roll.ndim == 2 else music
 
 
-def _velocities(model, seed, temperature, generator):
+def _read(model, weights, config, seed):
+    """Read the keys `(B, S, P)` of a seed: the features after it, `(B, D)`, and `step(x)`, which reads a frame more."""
+    device = next(model.parameters()).device
+    read = model.features if isinstance(model, FrameModel) else model  # a model without features gives logits
+    features, hidden = read(torch.from_numpy(seed).to(device))
+    core = {MusicMamba: Mamba, MusicLSTM: LSTM}.get(type(model)) if device.type == "cpu" else None
+    if core:
+        core, states = core(weights, config), [[part.numpy().copy() for part in layer] for layer in hidden]
+
+    def step(x):
+        nonlocal hidden
+        if core:
+            return core.step(x, states)
+        features, hidden = read(torch.from_numpy(x).unsqueeze(1).to(device), hidden)
+        return features[:, -1].float().cpu().numpy()
+
+    return features[:, -1].float().cpu().numpy(), step
+
+
+def _velocities(head, seed, temperature, uniform):
     """A function of a frame's features `(B, D)` and keys down `(B, P)` to its velocities `(B, P)` in [0, 1]."""
-    head = getattr(model, "velocity", None)
     if head is None:  # all as loud as the seed was on average
         mean = seed.sum((1, 2)) / np.maximum((seed > 0).sum((1, 2)), 1)
         mean = np.where(mean > 0, mean, DEFAULT_VELOCITY)[:, None]
         return lambda features, keys: keys * mean
-    bins = torch.from_numpy(np.where(seed > 0, np.clip(np.rint(seed * head.bins), 1, head.bins), 0)).long()
-    level, bins = loudness(bins)[:, -1], bins[:, -1]  # (B,), (B, P)
+    bins = value_to_bin(seed, head.bins)  # (B, S, P)
+    level, bins = loudness(torch.from_numpy(bins))[:, -1].numpy(), bins[:, -1]  # (B,), (B, P)
 
     def strike(features, keys):
         nonlocal bins, level
-        keys, before = torch.from_numpy(keys), torch.cat([level[:, None], bins], dim=1)
-        inputs = (tensor.to(features.device) for tensor in (bins, level, keys))
-        new = head.sample(features, *inputs, temperature, generator)
-        if (new > bins).any():  # a key was struck
-            level = loudness(new[:, None], before)[:, 0]
-        bins = new
-        return bins.numpy() / head.bins
+        bins, level = head.strike(features, bins, level, keys, temperature, uniform)
+        return bins / head.bins
 
     return strike
+
+
+_limited = threading.Lock()
+
+
+@contextmanager
+def _one_thread():
+    """Compute on one thread: a frame is too little work to share, and threads would wait for each other.
+
+    The limit is one of the whole process. So of several generations at once only the first sets it, and lifts it.
+    """
+    first = _limited.acquire(blocking=False)
+    try:
+        with threadpool_limits(1) if first else nullcontext():
+            yield
+    finally:
+        if first:
+            _limited.release()
 
 
 def generate_random_seed(random_seed=None):
@@ -130,31 +162,6 @@ def generate_random_seed(random_seed=None):
         for key in rng.choice(np.arange(27, 63), size=rng.integers(1, 4), replace=False):  # C3 to B5
             roll[start : start + rng.integers(2, 8), key] = rng.integers(12, 25) / 32
     return roll
-
-
-def held_out_piece(rolls, number):
-    """A piece of the test split to start from: no model has learned from it.
-
-    Args:
-        rolls: dict with `"test"`, a `RollSplit`.
-        number: which piece of the split, counted from 0.
-
-    Returns:
-        The roll, `(T, 88)` float32 in [0, 1], and the title.
-
-    Raises:
-        ValueError: the split is empty or has no such piece.
-    """
-    test = rolls["test"]
-    if len(test) == 0:
-        raise ValueError(
-            "the test split is empty, so it has no seed: give `--seed random` or `--seed FILE.mid`, "
-            "or use a folder with three different pieces or more"
-        )
-    if not 0 <= number < len(test):
-        raise ValueError(f"--piece {number}: the test split has pieces 0 to {len(test) - 1}")
-    piece = test.pieces[number]  # not the corpus's: a limit leaves some out
-    return test[number], f"{piece.composer}: {piece.title}".strip(": ")
 
 
 def generate_from_random_seed(model, num_frames, temperature=1.0, *, random_seed=None):

@@ -67,28 +67,6 @@ class VelocityHead(nn.Module):
         target = frames[struck].long() - 1
         return F.cross_entropy(logits.float(), target, reduction="sum") / frames[..., 0].numel()
 
-    @torch.no_grad()
-    def sample(self, features, past, level, frame, temperature=1.0, generator=None):
-        """The next frame with velocities: drawn for the keys that go down, unchanged for those held.
-
-        Args:
-            features: `(B, D)`.
-            past: velocity bins of the last frame, `(B, P)` int.
-            level: `(B,)` int64, as `loudness` gives it.
-            frame: keys down in the next frame, `(B, P)`, 1 or 0.
-            temperature: above 0; logits are divided by it.
-            generator: CPU `torch.Generator`, default torch's own.
-
-        Returns:
-            `(B, P)` int64 bins on the CPU.
-        """
-        struck = (past == 0) & (frame > 0)
-        bins = torch.where(frame > 0, past, 0).cpu()
-        if struck.any():
-            p = F.softmax(self(features, past, level, struck).float() / temperature, dim=-1).cpu()
-            bins[struck.cpu()] = torch.multinomial(p, 1, generator=generator).squeeze(1) + 1
-        return bins
-
 
 def loudness(bins, before=None):
     """The mean velocity bin of the last notes struck, at every frame.
