@@ -2,9 +2,3 @@
 
 from .blind_test import blind_test, luck
 from .studio import studio
-
-__all__ = [
-    "blind_test",
-    "luck",
-    "studio",
-]

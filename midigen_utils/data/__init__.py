@@ -6,30 +6,3 @@ from .download import download_maestro
 from .midi import Notes, read_notes, read_pedal, sustained, write_midi
 from .piano_roll import midi_to_piano_roll, notes_to_roll, piano_roll_to_midi, roll_to_notes
 from .rolls import load_piano_rolls
-
-__all__ = [
-    "COLUMNS",
-    "MAJOR_SCALE",
-    "SPLITS",
-    "Corpus",
-    "Notes",
-    "Piece",
-    "describe",
-    "download_maestro",
-    "durations",
-    "keys_sounding",
-    "load_corpus",
-    "load_folder",
-    "load_maestro",
-    "load_piano_rolls",
-    "midi_to_piano_roll",
-    "notes_to_roll",
-    "pedal_rate",
-    "piano_roll_to_midi",
-    "pitch_class_histogram",
-    "read_notes",
-    "read_pedal",
-    "roll_to_notes",
-    "sustained",
-    "write_midi",
-]

@@ -4,22 +4,3 @@ from .checkpoints import export_model, load_checkpoint, load_model, save_checkpo
 from .dataset import Batches, PieceBatches, SequenceDataset
 from .metrics import TrainingLoss, carry, fit_baselines, frame_nll, predict
 from .training import evaluate, fit, learning_rate_at, make_optimizer
-
-__all__ = [
-    "Batches",
-    "PieceBatches",
-    "SequenceDataset",
-    "TrainingLoss",
-    "carry",
-    "evaluate",
-    "export_model",
-    "fit",
-    "fit_baselines",
-    "frame_nll",
-    "learning_rate_at",
-    "load_checkpoint",
-    "load_model",
-    "make_optimizer",
-    "predict",
-    "save_checkpoint",
-]

@@ -8,23 +8,3 @@ from .lstm import MusicLSTM
 from .mamba import CausalConv, MusicMamba, S6Block, SSDBlock
 from .scan import scan_loop, scan_step, scan_textbook, ssd_step
 from .velocity import VelocityHead
-
-__all__ = [
-    "CausalConv",
-    "ChordHead",
-    "FrameModel",
-    "MusicLSTM",
-    "MusicMamba",
-    "S6Block",
-    "SSDBlock",
-    "VelocityHead",
-    "generate_from_random_seed",
-    "generate_music",
-    "generate_random_seed",
-    "scan_loop",
-    "scan_step",
-    "scan_textbook",
-    "selective_scan",
-    "ssd_scan",
-    "ssd_step",
-]

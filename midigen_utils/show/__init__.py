@@ -17,24 +17,3 @@ from .plotting import (
     plot_two_rolls,
 )
 from .sound import play_piano_roll, synthesize, write_wav
-
-__all__ = [
-    "BLUE",
-    "GREEN",
-    "GREY",
-    "NOTE_NAMES",
-    "ORANGE",
-    "PINK",
-    "note_name",
-    "play_piano_roll",
-    "player",
-    "plot_delta",
-    "plot_histogram",
-    "plot_history",
-    "plot_piano_roll",
-    "plot_two_rolls",
-    "save_page",
-    "synthesize",
-    "write_music",
-    "write_wav",
-]
