@@ -10,7 +10,7 @@ from .data.bach import BACH_FOLDER
 from .data.corpus import MAESTRO_FOLDER, midi_files
 from .show.sound import fluidsynth_missing
 
-PACKAGES = ("torch", "numpy", "pretty_midi", "symusic", "music21", "matplotlib", "jupyterlab", "ipywidgets", "jupytext")
+PACKAGES = ("torch", "numpy", "pretty_midi", "music21", "matplotlib", "jupyterlab", "ipywidgets", "jupytext")
 
 
 def report():

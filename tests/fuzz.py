@@ -78,7 +78,7 @@ class Readers:
 
         sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
         from conftest import write_tune
-        from test_midi_files import SEEDS
+        from test_midi import SEEDS
 
         from midigen_utils import config, files
         from midigen_utils.data import bach, corpus, midi, piano_roll

@@ -1,19 +1,19 @@
 """Notes and pedal out of MIDI files, and notes into them."""
 
-import struct
+import warnings
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 import pretty_midi
-import symusic
 
 from ..files import atomic_write
+from .events import CONTROLLER, NOTE_ON, PROGRAM, read_events
 
 PIANO_PROGRAMS = range(8)  # General MIDI: acoustic grand to clavinet
 SUSTAIN_PEDAL = 64  # controller number; a value of 64 or more is "down"
-_END_OF_TRACK = b"\xff\x2f\x00"
-# By channel, a note-on of velocity 0 for each of the 128 keys, in running status.
-_RELEASES = [bytes([0x90 | c]) + b"\0".join(bytes([key, 0]) for key in range(128)) for c in range(16)]
+_SOUND_OFF, _RESET, _NOTES_OFF = 120, 121, 123  # controllers, too
+_DRUM_CHANNEL, _DRUM_KIT = 9, 128  # General MIDI's, counted from 0; a number for drums that no program has
 
 
 class Notes(NamedTuple):
@@ -35,18 +35,19 @@ class Notes(NamedTuple):
 
 
 def read_notes(midi_path, sustain=True, all_instruments=False):
-    """The notes of a MIDI file's piano tracks.
+    """The notes of a MIDI file's pianos.
 
-    A key let go while the sustain pedal is down sounds on until the pedal comes
-    up or the key is struck again. A key never let go sounds to the end of the file.
+    A key let go while the sustain pedal of its channel is down sounds on until the pedal
+    comes up. A key struck again ends its old note. A key never let go sounds to the end of
+    its track, as does a note under a pedal that never comes up.
 
     Notebook: 01_data_exploration
 
     Args:
         midi_path: path of a `.mid` or `.midi` file, type 0, 1 or 2.
         sustain: whether the sustain pedal (controller 64) lengthens notes.
-        all_instruments: take every track but the drums, not only pianos
-            (General MIDI programs 0 to 7, the default of tracks that name none).
+        all_instruments: take everything but the drums, not only pianos (notes struck while
+            General MIDI program 0 to 7 is set; a channel that sets none is a piano).
 
     Returns:
         `Notes`.
@@ -66,7 +67,8 @@ def read_pedal(midi_path):
         midi_path: path of a MIDI file.
 
     Returns:
-        `(K, 2)` float64: seconds at which the pedal goes down and comes up.
+        `(K, 2)` float64: seconds at which the pedal goes down and comes up, in order. Where the
+        pedals of several piano channels overlap, from the first that goes down to the last up.
 
     Raises:
         ValueError: as `read_notes`.
@@ -100,44 +102,6 @@ def write_midi(notes, output_path, duration, ticks_per_beat=480):
     return midi
 
 
-def read_with_duration(midi_path, sustain, all_instruments, until=None):
-    """Notes (that start before `until` seconds), duration of the file, and pedal intervals `(K, 2)`."""
-    with open(midi_path, "rb") as file:
-        data, ticks_per_second = _without_smpte(file.read())
-    try:
-        score = symusic.Score.from_midi(_release_held_keys(data))
-    except Exception as error:
-        raise ValueError(f"{midi_path}: not a MIDI file, or cut off ({error})") from None
-    tracks = [t for t in score.tracks if not t.is_drum and (all_instruments or t.program in PIANO_PROGRAMS)]
-    if not any(len(track.notes) for track in tracks):
-        raise ValueError(f"{midi_path}: no piano notes{_what_else([t for t in score.tracks if len(t.notes)])}")
-
-    to_seconds = _tempo_map(midi_path, score.tpq, score.tempos.numpy(), ticks_per_second)
-    columns, pedals, last = [], [], 0
-    for track in tracks:  # in ticks: whole numbers compare exactly
-        notes, controls = track.notes.numpy(), track.controls.numpy()
-        start, pitch, velocity = notes["time"].astype(np.int64), notes["pitch"], notes["velocity"]
-        end = start + notes["duration"]
-        is_pedal = controls["number"] == SUSTAIN_PEDAL
-        pedal_time = controls["time"][is_pedal].astype(np.int64)
-        if min(start.min(initial=0), end.min(initial=0), pedal_time.min(initial=0)) < 0:
-            raise ValueError(f"{midi_path}: times beyond 2**31 ticks; the file is corrupt")
-        track_end = max(end.max(initial=0), pedal_time.max(initial=0))
-        pedal = _pedal_intervals(pedal_time, controls["value"][is_pedal] >= 64, track_end)
-        if until is not None:
-            early = to_seconds(start) < until
-            start, end, pitch, velocity = start[early], end[early], pitch[early], velocity[early]
-        end = _end_at_first_release(start, end, pitch)
-        columns.append((start, sustained(end, pedal) if sustain else end, pitch, velocity))
-        pedals.append(pedal)
-        last = max(last, track_end)
-
-    start, end, pitch, velocity = (np.concatenate(column).astype(np.int64) for column in zip(*columns))
-    order = np.argsort(start << 8 | pitch, kind="stable")  # nearly sorted already: this kind is quick then
-    notes = Notes(to_seconds(start[order]), to_seconds(end[order]), pitch[order], velocity[order])
-    return notes, float(to_seconds(last)), to_seconds(np.concatenate(pedals))
-
-
 def sustained(end, pedal):
     """Note ends with the pedal: an end while it is down moves to where it comes up.
 
@@ -157,74 +121,133 @@ def sustained(end, pedal):
     return np.where(held, pedal[k, 1], end)
 
 
-def _what_else(tracks):
-    """Words for a message: what a file without piano notes has, and how to take it."""
-    programs = sorted({track.program for track in tracks if not track.is_drum})
-    if not programs:
-        return ", only drums" if tracks else ""
-    one = len(programs) == 1
-    found = f"program{'' if one else 's'} {', '.join(map(str, programs))}"
-    return f"; it has {found} (`--all-instruments`, or `all_instruments=True`, takes {'it' if one else 'them'})"
+def read_with_duration(midi_path, sustain, all_instruments, max_seconds=None):
+    """All that a piano roll needs of a MIDI file.
 
+    Args:
+        midi_path: path of a MIDI file.
+        sustain: as in `read_notes`.
+        all_instruments: as in `read_notes`.
+        max_seconds: leave out notes that start later, and end the others there at the latest: most of a long file
+            is then not read. `None`, the default, reads all of it; so does a file whose first note comes later.
 
-def _pedal_intervals(time, down, last):
-    """`(K, 2)` times down and up; a pedal that never comes up does so at `last`."""
-    edge = np.flatnonzero(down != np.concatenate([[False], down[:-1]]))  # down, up, down, ...
-    times = time[edge]
-    return (np.append(times, last) if len(times) % 2 else times).reshape(-1, 2)
+    Returns:
+        `Notes`; seconds to the end of the longest track, or to where reading stopped; pedal as from `read_pedal`.
 
-
-def _end_at_first_release(start, end, pitch):
-    """Ends where a note-off ends every open note of its key, as on a real piano."""
-    # symusic pairs the first note-on with the first note-off, so each note-off is some note's end.
-    order = np.argsort(pitch.astype(np.uint8), kind="stable")  # by key, then time
-    key = pitch[order].astype(np.int64) << 40
-    strikes, releases = key + start[order], key + end[order]
-    if (releases[:-1] <= strikes[1:]).all():  # no key is struck while it is down
-        return end
-    releases.sort()
-    nearest = np.minimum(np.searchsorted(releases, strikes, side="right"), len(releases) - 1)
-    ended = end.copy()
-    ended[order] = np.minimum(end[order], releases[nearest] - key)
-    return ended
-
-
-def _tempo_map(midi_path, ticks_per_beat, tempos, ticks_per_second):
-    """A function from ticks to seconds: piecewise linear, one piece per tempo."""
-    tick, microseconds = tempos["time"], tempos["mspq"]
-    if ticks_per_second is not None:  # SMPTE time knows no tempo
-        tick, microseconds, ticks_per_beat = [], [], ticks_per_second / 2
-    if ticks_per_beat <= 0 or np.min(microseconds, initial=1) <= 0 or np.min(tick, initial=0) < 0:
-        raise ValueError(f"{midi_path}: a beat of no ticks or of no time, or beyond 2**31 ticks; the file is corrupt")
-    tick = np.concatenate([[0], tick, [2**33]])  # 120 beats a minute until a tempo is set; the last one stays
-    seconds_per_tick = np.concatenate([[500_000], microseconds]) / 1e6 / ticks_per_beat
-    seconds = np.concatenate([[0.0], np.cumsum(np.diff(tick) * seconds_per_tick)])
-    return lambda ticks: np.interp(ticks, tick, seconds)
-
-
-def _without_smpte(data):
-    """The bytes with a plain beat division, and ticks per second if it was SMPTE's, else None."""
-    if len(data) < 14 or not data[12] & 0x80:
-        return data, None
-    frames, ticks = 256 - data[12], data[13]
-    ticks_per_second = {29: 30 / 1.001}.get(frames, frames) * ticks  # "29" is drop-frame 29.97
-    return data[:12] + struct.pack(">H", 480) + data[14:], ticks_per_second or None
-
-
-def _release_held_keys(data):
-    """The bytes with a note-off for every key before each track's end.
-
-    symusic drops a note that is never let go; these let it go at the end of its track.
+    Raises:
+        ValueError: as `read_notes`.
     """
-    parts, position = [data[:14]], 14
-    while data[position : position + 4] == b"MTrk":
-        size = int.from_bytes(data[position + 4 : position + 8], "big")
-        body = data[position + 8 : position + 8 + size]
-        if len(body) < size:  # cut off: symusic says so
-            break
-        position += 8 + size
-        if body.endswith(_END_OF_TRACK):
-            channels = [c for c in range(16) if 0x90 | c in body]
-            body = b"\0".join([body[:-3] + b"\xff\x01\x00", *(_RELEASES[c] for c in channels), _END_OF_TRACK])
-        parts.append(b"MTrk" + struct.pack(">I", len(body)) + body)
-    return b"".join(parts) + data[position:]
+    limit, mended = np.inf if max_seconds is None else max_seconds, Counter()
+    with open(midi_path, "rb") as file:
+        data = file.read()
+    try:
+        notes, duration, pedal = _read_piece(data, sustain, all_instruments, limit, mended)
+    except ValueError as error:
+        raise ValueError(f"{midi_path}: {error}") from None
+    if mended:
+        faults = ", ".join(f"{count} {fault}" for fault, count in mended.items())
+        warnings.warn(f"{midi_path} is faulty: {faults}", stacklevel=2)
+    if notes.start[0] < limit:
+        notes = Notes(*(column[notes.start < limit] for column in notes))
+        notes = notes._replace(end=np.minimum(notes.end, limit))
+    return notes, duration, pedal
+
+
+def _read_piece(data, sustain, all_instruments, max_seconds, mended):
+    """Notes, duration and pedal from the bytes of a file, read to `max_seconds` or, if that tells too little, whole."""
+    events = read_events(data, max_seconds, mended)
+    strike, let_go, end, program, pedal = _find_notes(events, sustain)
+    taken = program < (_DRUM_KIT if all_instruments else len(PIANO_PROGRAMS))
+    channels = events.channel[strike[taken]]
+    pedal = pedal[np.isin(events.channel[pedal[:, 0]], channels)]
+    strike, let_go, end = strike[taken], let_go[taken], end[taken]
+    till = np.maximum(_seconds(events, strike, let_go), _seconds(events, strike, end))
+    notes = Notes(events.seconds[strike], till, events.a[strike], events.b[strike])
+    endless = end == len(events.kind)
+    too_little = not (notes.start < max_seconds).any() or (endless & events.whole[events.track[strike]]).any()
+    if too_little and not events.whole.all():
+        mended.clear()
+        return _read_piece(data, sustain, all_instruments, np.inf, mended)
+    if len(strike) == 0:
+        raise ValueError(f"no piano notes{_what_else(set(program.tolist()))}")
+    order = np.lexsort((notes.pitch, notes.start))
+    notes = Notes(*(column[order].astype(kind) for column, kind in zip(notes, (float, float, int, int))))
+    pedal = _union(events.seconds[pedal[:, 0]], _seconds(events, *pedal.T))
+    return notes, float(events.end.max()), pedal
+
+
+def _find_notes(events, sustain):
+    """What keys and pedals do.
+
+    Returns:
+        The events that strike the M notes, let them go and end them, and their programs, each `(M,)`; `(K, 2)` events
+        at which a pedal goes down and comes up. N, the number of events, for one that never comes.
+    """
+    # All state belongs to a channel, whichever track a message comes from. So each channel gets moments of its own:
+    # its beginning, one for each event of the file, and never. Later moments are larger, also within one tick.
+    N = len(events.kind)
+    begin = (N + 2) * np.arange(1 + events.channel.max(initial=0))
+    never = begin + N + 1
+    moment = begin[events.channel] + np.arange(1, N + 1)
+    control = np.where(events.kind == CONTROLLER, events.a, 128)
+
+    # A key sounds until its next event, be it let go or struck again, or until its channel is silenced.
+    keys = np.flatnonzero(events.kind <= NOTE_ON)
+    key = 128 * events.channel[keys] + events.a[keys]
+    order = np.argsort(key, kind="stable")  # key by key, each in order of time
+    keys, key = keys[order], key[order]
+    struck = (events.kind[keys] == NOTE_ON) & (events.b[keys] > 0)
+    strike = keys[struck]
+    channel = events.channel[strike]
+    silence = np.sort(np.append(moment[(control == _SOUND_OFF) | (control == _NOTES_OFF)], never))
+    silence = silence[np.searchsorted(silence, moment[strike])]
+    end = let_go = np.minimum(_next(moment[keys], key, never[events.channel[keys]])[struck], silence)
+
+    # The pedal goes down or comes up where it is not as at its last event.
+    move = np.flatnonzero((control == SUSTAIN_PEDAL) | (control == _RESET))
+    move = move[np.argsort(events.channel[move], kind="stable")]
+    down = (control[move] == SUSTAIN_PEDAL) & (events.b[move] >= 64)
+    was_down = np.zeros_like(down)
+    was_down[1:] = down[:-1] & (events.channel[move[1:]] == events.channel[move[:-1]])
+    move, down = move[down != was_down], down[down != was_down]
+    up = _next(moment[move], events.channel[move], never[events.channel[move]])
+    pedal = np.stack([moment[move], up], axis=1)[down]
+    if sustain:
+        struck_again = _next(moment[strike], key[struck], never[channel])
+        end = np.minimum(np.minimum(sustained(let_go, pedal), silence), struck_again)
+
+    change = np.flatnonzero(events.kind == PROGRAM)
+    since, program = np.append(begin, moment[change]), np.append(np.zeros_like(begin), events.a[change])
+    order = np.argsort(since)
+    program = program[order][np.searchsorted(since[order], moment[strike]) - 1]
+    program[channel % 16 == _DRUM_CHANNEL] = _DRUM_KIT
+    return strike, let_go % (N + 2) - 1, end % (N + 2) - 1, program, pedal % (N + 2) - 1
+
+
+def _next(moment, group, never):
+    """For each of some moments the next one of its group, else never; those of a group stand together, in order."""
+    return np.append(np.where(group[1:] == group[:-1], moment[1:], never[:-1]), never[-1:])
+
+
+def _seconds(events, first, last):
+    """When something ends that the event `first` begins and `last` ends; if nothing does, with its track."""
+    end_of_track = events.end[events.track[first]]
+    return np.where(last == len(events.kind), end_of_track, np.append(events.seconds, 0)[last])
+
+
+def _union(down, up):
+    """Intervals in order of their beginning, those that overlap as one."""
+    order = np.argsort(down, kind="stable")
+    down, up = down[order], np.maximum.accumulate(up[order])
+    apart = down[1:] >= up[:-1]
+    return np.stack([down[np.append(True, apart)[: len(down)]], up[np.append(apart, True)[: len(up)]]], axis=1)
+
+
+def _what_else(programs):
+    """Words for a message: what a file without piano notes has, and how to take it."""
+    found = sorted(programs - {_DRUM_KIT})
+    if not found:
+        return ", only drums" if programs else ""
+    one = len(found) == 1
+    names = f"program{'' if one else 's'} {', '.join(map(str, found))}"
+    return f"; it has {names} (`--all-instruments`, or `all_instruments=True`, takes {'it' if one else 'them'})"

@@ -51,7 +51,10 @@ def midi_to_bins(midi_path, config, sustain=True, all_instruments=False):
 def midi_to_grid(midi_path, config, sustain=True, all_instruments=False):
     """As `midi_to_bins`, not yet drawn: small, to be sent from one process to another."""
     check_config(config)
-    notes, duration, _ = read_with_duration(midi_path, sustain, all_instruments, config["max_duration"])
+    seconds = config["max_duration"]
+    if seconds is not None:
+        seconds += 1 / config["fs"]  # a strike in the first row that is left out may still end a note
+    notes, duration, _ = read_with_duration(midi_path, sustain, all_instruments, seconds)
     try:
         return notes_to_grid(notes, config, duration)
     except ValueError as error:
@@ -127,7 +130,9 @@ def notes_to_grid(notes, config, duration=0.0):
 
     kept = on < T
     if not kept.any():
-        raise ValueError(f"no notes in the first {config['max_duration']} s")
+        first = f"the first one begins at {notes.start[order].min():.1f} s"
+        advice = "`--whole-pieces`, or None for `max_duration` in the config, reads all of a piece"
+        raise ValueError(f"no notes in the first {config['max_duration']} s: {first} ({advice})")
     bins = velocity_to_bin(notes.velocity[order], config)
     types = (np.int32, np.int32, np.uint8, np.uint8)
     return Grid(T, *(column[kept].astype(dtype) for column, dtype in zip((on, off, key, bins), types)))
@@ -219,8 +224,8 @@ def piano_roll_to_midi(piano_roll, config, output_path, velocity_threshold=0.3):
     start, end, pitch = notes.start[order], notes.end[order], notes.pitch[order]
     parted = (pitch[1:] == pitch[:-1]) & (np.rint((start[1:] - end[:-1]) * fs) == 1)
     notes.end[order[:-1][parted]] += 0.5 / fs
-    # So many ticks that a row lasts a whole number of them: no onset is rounded.
-    return write_midi(notes, output_path, duration=len(piano_roll) / fs, ticks_per_beat=int(fs * -(-240 // fs)))
+    # A row lasts a whole number of ticks: no onset is rounded. Four at least: pretty_midi ends a file one tick later.
+    return write_midi(notes, output_path, len(piano_roll) / fs, ticks_per_beat=int(fs * max(2, -(-240 // fs))))
 
 
 def _nearest_edge(seconds, fs):
