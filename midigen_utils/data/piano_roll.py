@@ -6,7 +6,6 @@ velocity in (0, 1], and 0 is silence. (`pretty_midi`'s own rolls are `(128, T)`.
 """
 
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
@@ -45,18 +44,12 @@ def midi_to_bins(midi_path, config, sustain=True, all_instruments=False):
     Returns:
         `(T, P)` uint8: 0 for silence, else the velocity bin 1..velocity_bins.
     """
-    return draw(midi_to_grid(midi_path, config, sustain, all_instruments), config)
-
-
-def midi_to_grid(midi_path, config, sustain=True, all_instruments=False):
-    """As `midi_to_bins`, not yet drawn: small, to be sent from one process to another."""
-    check_config(config)
-    seconds = config["max_duration"]
+    seconds = check_config(config)["max_duration"]
     if seconds is not None:
         seconds += 1 / config["fs"]  # a strike in the first row that is left out may still end a note
     notes, duration, _ = read_with_duration(midi_path, sustain, all_instruments, seconds)
     try:
-        return notes_to_grid(notes, config, duration)
+        return notes_to_roll(notes, config, duration)
     except ValueError as error:
         raise ValueError(f"{midi_path}: {error}") from None
 
@@ -84,29 +77,6 @@ def notes_to_roll(notes, config, duration=0.0):
     Raises:
         ValueError: no note within the keys and `max_duration`, or a roll too long.
     """
-    return draw(notes_to_grid(notes, config, duration), config)
-
-
-class Grid(NamedTuple):
-    """Notes on the rows and columns of a roll; no two of them share a cell.
-
-    Attributes:
-        T: rows of the roll.
-        on: `(N,)` int32, first row of each note.
-        off: `(N,)` int32, the row after its last; a note that another one replaces has none: `off == on`.
-        key: `(N,)` uint8, column.
-        bins: `(N,)` uint8, velocity bin 1..velocity_bins.
-    """
-
-    T: int
-    on: np.ndarray
-    off: np.ndarray
-    key: np.ndarray
-    bins: np.ndarray
-
-
-def notes_to_grid(notes, config, duration=0.0):
-    """The rule of `notes_to_roll`: which rows of which column each note fills, as a `Grid`."""
     check_config(config)
     fs, low, high = config["fs"], config["min_pitch"], config["max_pitch"]
     longest = np.inf if config["max_duration"] is None else round(config["max_duration"] * fs)
@@ -134,32 +104,23 @@ def notes_to_grid(notes, config, duration=0.0):
         advice = "`--whole-pieces`, or None for `max_duration` in the config, reads all of a piece"
         raise ValueError(f"no notes in the first {config['max_duration']} s: {first} ({advice})")
     bins = velocity_to_bin(notes.velocity[order], config)
-    types = (np.int32, np.int32, np.uint8, np.uint8)
-    return Grid(T, *(column[kept].astype(dtype) for column, dtype in zip((on, off, key, bins), types)))
+    roll = np.zeros((T, count_keys(config)), dtype=np.uint8)
+    _draw(roll, on[kept], off[kept], key[kept], bins[kept])
+    return roll
 
 
-def draw(grid, config):
-    """A `Grid` as a roll.
-
-    Args:
-        grid: `Grid`.
-        config: `MIDI_CONFIG` or a dict with its keys.
-
-    Returns:
-        `(T, P)` uint8: 0 for silence, else the velocity bin.
-    """
-    P = count_keys(config)
-    roll = np.zeros((grid.T, P), dtype=np.uint8)
-    length = (grid.off - grid.on).astype(np.int64)
+def _draw(roll, on, off, key, bins):
+    """Fill the rows `on` to `off` of each note's column; no two notes share a cell."""
+    P = roll.shape[1]
+    length = off - on
     last = np.cumsum(length)
     first = last - length  # where each note begins in the list of all cells of all notes
-    shift = (grid.on - first) * P + grid.key  # the next cell of a note is a row, P cells of the roll, further on
+    shift = (on - first) * P + key  # the next cell of a note is a row, P cells of the roll, further on
     blocks = np.searchsorted(last, np.arange(0, last[-1], BLOCK), side="right")
     for a, b in pairwise([*np.unique(blocks), len(last)]):
         cells = np.arange(first[a] * P, last[b - 1] * P, P)
         cells += np.repeat(shift[a:b], length[a:b])
-        roll.reshape(-1)[cells] = np.repeat(grid.bins[a:b], length[a:b])
-    return roll
+        roll.reshape(-1)[cells] = np.repeat(bins[a:b], length[a:b])
 
 
 def roll_to_notes(piano_roll, config, velocity_threshold=0.3):
