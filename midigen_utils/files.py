@@ -1,4 +1,4 @@
-"""Where files live, and how they are written without ever being half there."""
+"""Where files live, and how they are written atomically."""
 
 import errno
 import os
