@@ -1,4 +1,4 @@
-"""Checks for the exercises at the end of each notebook. The answers are here, too: look after you have tried."""
+"""Checks for the exercises at the end of each notebook. The answers are here, too: look only after you have tried."""
 
 from math import comb
 
@@ -14,7 +14,7 @@ def check(exercise, answer, *given):
         given: what the exercise starts from.
 
     Returns:
-        `"not answered yet"`, `"right"` (numbers may be off by 1 part in 10,000), or a text that says what was given.
+        `"not answered yet"`, `"right"` (numbers may be off by 1 part in 10,000), or what is wrong with the answer.
 
     Raises:
         KeyError: no such exercise.

@@ -155,7 +155,7 @@ def test_every_control_has_a_tooltip(desk):
     ("trouble", "words"),
     [
         ("no checkpoint", "no checkpoint there"),
-        ("not a checkpoint", "refused, it holds more than plain data"),
+        ("not a checkpoint", "x.pt: not a checkpoint"),
         ("no upload", "no MIDI file yet"),
         ("bad upload", "song.mid: not a MIDI file, or cut off"),
         ("silence", "begins with 1 s of silence"),

@@ -15,6 +15,7 @@ from nbformat import v4
 from test_player_browser import chromium, start, wait_for  # noqa: F401
 
 from midigen_utils.show.player import player
+from tools import rendering, run, statistics, student, website
 from tools.student import SOLUTIONS, write_student_notebooks
 from tools.website import build_site, repository
 
@@ -190,6 +191,23 @@ def test_students_get_the_exercises_without_outputs_and_solutions(course):
         assert file.read("notebooks/01_second.ipynb").decode() == text
     first = path.read_bytes()
     assert write_student_notebooks(folder).read_bytes() == first
+
+
+def test_the_tools_are_commands_whose_errors_are_one_line(course, capsys):
+    for main, made in ((website.main, "site/index.html"), (student.main, "site.zip")):
+        main(["--output", str(course / "site")])
+        assert capsys.readouterr().out == f"{course / made}\n"
+    (course / "mine").mkdir()
+    (course / "mine" / "letter.txt").write_text("mine")
+    with pytest.raises(SystemExit, match=r"^error: .*mine holds something else: give a folder that is new or empty$"):
+        run(lambda: student.main(["--output", str(course / "mine")]))
+
+
+@pytest.mark.parametrize("tool", [rendering, statistics, student, website])
+def test_every_tool_says_what_it_does(tool, capsys):
+    with pytest.raises(SystemExit) as end:
+        tool.main(["--help"])
+    assert end.value.code == 0 and f"python -m {tool.__name__}" in capsys.readouterr().out
 
 
 def test_no_lesson_holds_the_solution_of_an_exercise():

@@ -85,9 +85,7 @@ class BlindTest(ipywidgets.VBox):
             button.on_click(lambda button: self._guess(button.description))
         self.status = ipywidgets.HTML()
         self.clip = ipywidgets.VBox()
-        super().__init__(
-            [self.status, self.clip, ipywidgets.Box(self.buttons, layout={"flex_flow": "row wrap"})],
-        )
+        super().__init__([self.status, self.clip, ipywidgets.Box(self.buttons, layout={"flex_flow": "row wrap"})])
         self._next()
 
     def _guess(self, name):
@@ -116,14 +114,12 @@ class BlindTest(ipywidgets.VBox):
         self.clip.children = answers
 
     def _result(self):
-        """A table of who made it and who you said, and what luck would have done."""
+        """The number of right guesses, how likely luck alone is to reach it, and a table of all guesses."""
         clips, right = len(self.guesses), sum(truth == said for truth, said in self.guesses)
         chance = luck(right, clips, len(self._names))
-        verdict = (
-            "That is rarely luck: you hear a difference."
-            if chance < 0.05
-            else "Luck does that well too often to say that you hear a difference."
-        )
+        verdict = "Luck does that well too often to say that you hear a difference."
+        if chance < 0.05:
+            verdict = "That is rarely luck: you hear a difference."
         names = [html.escape(name) for name in self._names]
         cell = 'style="padding: 2px 10px; text-align: center"'
         heads = "".join(f'<th scope="col" {cell}>{name}</th>' for name in names)

@@ -1,6 +1,6 @@
 """The studio: compose in the notebook with a few controls, and see the Python that does the same.
 
-It is made of ipywidgets' own controls, so it works in JupyterLab, Notebook 7 and VS Code.
+Its controls are those of ipywidgets, so it works in JupyterLab, Notebook 7 and VS Code.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ PYTHON = (  # contained: a long line wraps instead of widening the widget
 def studio(models, corpus):
     """A desk in the notebook: choose a model and a beginning, press Generate, listen, compare.
 
-    Under each take stands the Python that makes the same music. Generation runs in a thread:
-    other cells can be run meanwhile, and Cancel stops it.
+    Below each take is the Python that makes the same music. Generation runs in a thread: other cells
+    can be run meanwhile, and Cancel stops it.
 
     Notebook: 05_generation_and_playback
 
@@ -74,39 +74,30 @@ class Studio(widgets.VBox):
         what = (self.model, self.checkpoint, self.seed, self.composer, self.piece, self.upload)
         how = (self.seed_seconds, self.seconds, self.temperature, self.random_seed)
         columns = [widgets.VBox(part, layout={"flex": "1 1 280px", "min_width": "0"}) for part in (what, how)]
-        buttons = (self.generate, self.cancel, self.surprise, self.progress)
-        wrap = {"flex_flow": "row wrap", "align_items": "flex-start"}
-        super().__init__(
-            [widgets.Box(columns, layout=wrap), widgets.Box(buttons, layout=wrap), self.status, self.history]
-        )
+        rows, wrap = (columns, (self.generate, self.cancel, self.surprise, self.progress)), {"flex_flow": "row wrap"}
+        boxes = [widgets.Box(row, layout={**wrap, "align_items": "flex-start"}) for row in rows]
+        super().__init__([*boxes, self.status, self.history])
 
     def _make_controls(self):
         """The widgets, as attributes, and what happens when they are used."""
-        last = shortest(files.MIDI_DATA / "best_model.pt")
         number = "Another number gives another take; the same one, with the same settings, the same music again"
         heat = "Low: what is likely, soon monotonous. High: bold, soon chaotic. 1: as the model was trained"
+        begin, last = [PIECE, PATTERN, UPLOAD], shortest(files.MIDI_DATA / "best_model.pt")
         self.model = _control(widgets.Dropdown, "Model", "The network that composes", options=[*self._models, YOURS])
         path = "Path of a checkpoint that `fit` or `make train` has written; empty for the last one trained"
         self.checkpoint = _control(widgets.Text, "Checkpoint", path, placeholder=last)
-        self.seed = _control(
-            widgets.Dropdown, "Begin with", "What the model continues", options=[PIECE, PATTERN, UPLOAD]
-        )
-        self.composer = _control(
-            widgets.Dropdown, "Composer", "Whose pieces are listed below", options=list(self._pieces)
-        )
+        self.seed = _control(widgets.Dropdown, "Begin with", "What the model continues", options=begin)
+        self.composer = _control(widgets.Dropdown, "Composer", "Whose pieces are listed", options=list(self._pieces))
         self.piece = _control(widgets.Dropdown, "Piece", "The piece; a network is trained only on those marked train")
         upload = {"accept": ".mid,.midi", "layout": {"width": "auto", "margin": "2px 2px 2px 101px"}}
         all_of_it = "A file of yours; all its instruments but drums are played"
         self.upload = widgets.FileUpload(description="Choose a MIDI file", tooltip=all_of_it, **upload)
-        self.seed_seconds = _control(
-            widgets.IntSlider, "Seed (s)", "Seconds that the model is given", value=4, min=1, max=30
-        )
-        self.seconds = _control(widgets.IntSlider, "Length (s)", "Seconds that the model adds", value=20, min=5, max=60)
+        self.seed_seconds = _control(widgets.IntSlider, "Seed (s)", "Seconds that are given", value=4, min=1, max=30)
+        self.seconds = _control(widgets.IntSlider, "Length (s)", "Seconds that are added", value=20, min=5, max=60)
         self.temperature = _control(widgets.FloatSlider, "Temperature", heat, value=0.8, min=0.3, max=1.5, step=0.05)
         self.random_seed = _control(widgets.BoundedIntText, "Random seed", number, value=0, min=0, max=999_999)
-        self.generate = _control(
-            widgets.Button, "Generate", "Compose with these settings", icon="play", button_style="primary"
-        )
+        self.generate = _control(widgets.Button, "Generate", "Compose with these settings", icon="play")
+        self.generate.button_style = "primary"
         self.cancel = _control(widgets.Button, "Cancel", "Stop composing; nothing is kept", icon="stop")
         self.surprise = _control(widgets.Button, "Surprise me", "Compose with settings drawn at random", icon="random")
         self.progress = widgets.IntProgress(layout={"flex": "1 1 120px"}, tooltip="How much is composed")
@@ -264,14 +255,14 @@ def _control(kind, description, tooltip, **more):
 
 
 def show_html(text, description):
-    """HTML whose scripts run, as a widget: `HTML` runs none.
+    """HTML whose scripts run, as a widget: `ipywidgets.HTML` runs none.
 
     Args:
         text: HTML.
-        description: what stands there where HTML cannot be shown.
+        description: text for where HTML cannot be shown.
 
     Returns:
-        `Output`.
+        `ipywidgets.Output`.
     """
     data = {"text/html": text, "text/plain": description}
     return widgets.Output(outputs=({"output_type": "display_data", "data": data, "metadata": {}},))

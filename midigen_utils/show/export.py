@@ -1,5 +1,6 @@
 """Music as files: MIDI, sound, a picture and a page that plays."""
 
+import warnings
 from itertools import chain, count
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def write_music(roll, midi_config, stem, title, seed_frames=0):
     write_wav(synthesize(roll, midi_config), f"{stem}.wav")
     fig, ax = bare_figure(12, 4)
     plot_piano_roll(roll, midi_config, ax, seed_frames, title)
-    with atomic_write(f"{stem}.png") as temporary:
+    with atomic_write(f"{stem}.png") as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a title in a script that the font does not have
         temporary.write_bytes(figure_png(fig, dpi=120))
     shown = roll[: int(LONGEST * midi_config["fs"])]
     if len(shown) < len(roll):

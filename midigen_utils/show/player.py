@@ -9,6 +9,7 @@ import hashlib
 import html
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,21 @@ HOW_TO_HEAR = (
 )
 
 
+@dataclass(repr=False)
 class Player:
     """What `player` returns: shows itself in a notebook, and writes itself as a page.
 
     Attributes:
-        html: `str`, a piece of HTML for a notebook or for a page of your own.
-        title: `str`, as it was given.
-        script: `str`, the contents of its `<script>`: made of notes, never of text that somebody wrote.
+        html: a piece of HTML for a notebook or for a page of your own.
+        title: as it was given.
+        description: title, length and number of notes, for `repr`.
+        script: the contents of its `<script>`: made of notes, never of text that somebody wrote.
     """
 
-    def __init__(self, html, title, description, script):
-        self.html = html
-        self.title = title
-        self.script = script
-        self.description = description
+    html: str
+    title: str
+    description: str
+    script: str
 
     def __repr__(self):
         return f"Player({self.description})"
@@ -123,10 +125,10 @@ def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
 
 
 def save_page(path, players, title=""):
-    """Write several players as one page that needs nothing else and no network.
+    """Write several players as one page that needs no other file and no network.
 
-    A content security policy forbids the page whatever its players do not need, so text that
-    found its way into it could neither run nor fetch anything.
+    A content security policy forbids whatever the players do not need, so text that found its way
+    into the page could neither run nor fetch anything.
 
     Args:
         path: where to write; its folder is made. Written atomically.
