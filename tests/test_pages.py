@@ -102,3 +102,9 @@ def test_the_seeds_of_the_page_compose():
     shown["model"] = shown["MusicLSTM"](hidden_size=8)
     exec(python_of("train_and_compose.md"), shown)
     assert shown["music"].shape == (64 + 480, 88)
+
+
+def test_the_table_of_files_names_every_file_of_the_package_and_no_other():
+    table = read(ROOT / "docs" / "how_it_works.md").split("| its one job |")[1].split("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if row else "")}
+    assert named == {path.stem for path in (ROOT / "midigen_utils").rglob("*.py")} - {"__init__"}
