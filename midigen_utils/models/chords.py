@@ -1,15 +1,15 @@
-"""The chord head: a frame as one decision, spelled from the lowest key to the highest.
+"""The chord head: the next frame as one decision, made key by key from the lowest to the highest.
 
-88 independent coins cannot know that a chord is one decision: if it is to be a C or a B, as likely the one as the
-other, they play both at once, or neither, in half of the frames.
-By the chain rule a frame y has the probability
+The output layer of a model gives each key a probability of its own, and a frame is 88 independent Bernoulli draws.
+They cannot know that a chord is one decision: where a C or a B is to follow, each with probability 1/2, they play
+both at once, or neither, in half of the frames. By the chain rule a frame y has the probability
 
     p(y | past) = product over keys k of p(y_k | y_j for all j < k, past)
 
-The keys already decided matter only through the notes among them. So one look at the past and at the notes found
-so far gives the coins of all keys up to the next note; only then is another look needed. A frame of n notes takes
-n + 1 looks, and each look is a small network. Nothing is approximated: `log_prob` is exact, and
-`numpy_engine.Chords` draws from exactly these probabilities.
+The keys already decided matter only through the notes among them. So one look (one pass through a small network) at
+the past and at the notes found so far gives the probabilities of all keys up to and including the next note, and
+only then is another look needed: a frame of n notes takes n + 1 looks. Nothing is approximated: `log_prob` is exact,
+and `numpy_engine.Chords` draws from exactly these probabilities.
 """
 
 import torch
@@ -47,7 +47,7 @@ class ChordHead(nn.Module):
         nn.init.constant_(self.output.bias, -3.0)  # most keys are up
 
     def context(self, features, past):
-        """What all looks at a frame share, `(..., W)`, from `features` `(..., D)` and `past` `(..., P)`."""
+        """What all looks at a frame share, from `features` `(..., D)` and `past` `(..., P)` to `(..., W)`."""
         return self.from_features(features) + self.from_past(past)
 
     def look(self, context, notes):
