@@ -56,8 +56,7 @@ def train(options):
     from .learn.metrics import fit_baselines
 
     device, midi_config = parallel.init_process_group(options.device), _midi_config(options)
-    with parallel.local_rank_zero_first():
-        rolls, _ = _load(options, midi_config)
+    rolls, _ = _load(options, midi_config)
     folder = options.output or files.MIDI_DATA
     config.seed_everything(options.seed)
     model = _model_to_train(options, midi_config)

@@ -317,10 +317,11 @@ def test_how_the_optimiser_works_is_not_taken_from_the_file_but_from_version_and
 def test_a_run_of_a_cpu_goes_on_where_gradients_are_scaled(toy_rolls, tmp_path):
     quick(small(), toy_rolls, tmp_path, epochs=1)
     model, device = small(), torch.device("cpu")
-    scaler = torch.amp.GradScaler("cpu", enabled=True)  # as for float16
     settings = load_checkpoint(tmp_path / "last_model.pt")["settings"]
-    run.Run(model, make_optimizer(model), scaler, device, tmp_path, settings, {}).restore()
-    assert scaler.state_dict()["scale"] == 2**16
+    scaled = run.Run(model, make_optimizer(model), device, tmp_path, settings, None)
+    scaled.scaler = torch.amp.GradScaler("cpu", enabled=True)  # as for float16
+    scaled.restore()
+    assert scaled.scaler.state_dict()["scale"] == 2**16
 
 
 def test_a_resumed_run_takes_a_new_learning_rate(toy_rolls, tmp_path):

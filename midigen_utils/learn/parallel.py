@@ -7,7 +7,6 @@ and all take the same step. So one process and eight train the same model, up to
 import gc
 import os
 import sys
-from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -70,17 +69,6 @@ def rank():
 def world_size():
     """How many processes train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-@contextmanager
-def local_rank_zero_first():
-    """The first process of each machine goes through the block before the others, which then find what it made."""
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
-    if not first:
-        all_reduce_sum([0.0])  # waits for all others
-    yield
-    if first:
-        all_reduce_sum([0.0])
 
 
 def split_batch(batch):

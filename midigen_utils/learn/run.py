@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import filelock
 import torch
 
-from .. import files
+from .. import config, files
 from ..models.frame_model import FrameModel
 from . import parallel
 from .checkpoints import load_checkpoint, save_checkpoint
@@ -25,24 +25,36 @@ class Run:
     """Where a training stands, and what a checkpoint needs to go on from there.
 
     Args:
-        model, optimizer, scaler: `FrameModel`, `torch.optim.AdamW`, `torch.amp.GradScaler`.
+        model, optimizer: `FrameModel` and `torch.optim.AdamW`.
         device: `torch.device` of the model.
         folder: `Path` of its files.
         settings: dict of the settings of `fit`.
-        extras: dict of plain values to keep in the checkpoints.
+        extras: dict of plain values to keep in the checkpoints, or `None`.
 
     Attributes:
+        scaler: `torch.amp.GradScaler`, at work where autocast computes in float16.
         history: the rows of the epochs so far.
         epoch, step: the epoch in progress, counted from 0, and how many of its steps are done.
         nats, frames: summed over the frames that were seen in this epoch.
         state: the model's state, carried from the batch before; `None` where it is not carried.
     """
 
-    def __init__(self, model, optimizer, scaler, device, folder, settings, extras):
-        self.model, self.optimizer, self.scaler, self.device = model, optimizer, scaler, device
-        self.folder, self.settings, self.extras = folder, settings, extras
+    def __init__(self, model, optimizer, device, folder, settings, extras):
+        self.model, self.optimizer, self.device, self.folder = model, optimizer, device, folder
+        self.settings, self.extras = settings, {"midi_config": dict(config.MIDI_CONFIG), **(extras or {})}
+        half = config.autocast(device).fast_dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(device.type, enabled=half)
         self.history, self.state = [], None
         self.epoch = self.step = self.nats = self.frames = 0
+
+    def end_epoch(self, val_loss, seconds, steps):
+        """Add the row of an epoch; the next one begins, if all `steps` of this one were taken."""
+        if not math.isfinite(val_loss):
+            raise not_a_number(f"in the validation of epoch {self.epoch + 1}", self.settings["learning_rate"])
+        row = {"epoch": self.epoch, "train_loss": self.nats / self.frames, "val_loss": val_loss}
+        self.history.append({**row, "seconds": round(seconds, 2)})
+        if self.step == steps:
+            self.epoch, self.step, self.nats, self.frames, self.state = self.epoch + 1, 0, 0.0, 0, None
 
     def save(self, name):
         """Write a checkpoint, from rank 0. Every process has to call it."""

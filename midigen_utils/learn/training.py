@@ -12,7 +12,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .. import config, files
-from ..config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, MIDI_CONFIG, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
+from ..config import BATCH_SIZE, GRAD_CLIP, LEARNING_RATE, NUM_EPOCHS, SAVE_EVERY, SEQUENCE_LENGTH, STRIDE
 from ..data.rolls import RollSplit
 from ..models.frame_model import in_eval
 from . import parallel
@@ -109,17 +109,14 @@ def fit(
     settings = dict(seed=seed, sequence_length=sequence_length, stride=stride, batch_size=batch_size)
     settings |= dict(transpose=transpose, carry_state=carry_state, weight_decay=weight_decay)
     settings |= dict(learning_rate=learning_rate, epochs=epochs, steps=steps, patience=patience)
-    extras = {"midi_config": dict(MIDI_CONFIG), **(extras or {})}
     check(model, rolls, settings, save_every, extras)
     device, folder = config.pick_device(device), Path(folder or files.MIDI_DATA)
     batches = _make_batches(model, rolls, device, settings)
-    settings["windows"] = batches.windows
     steps = steps or epochs * len(batches)
     epochs = -(-steps // len(batches))
     optimizer = make_optimizer(model.to(device), learning_rate, weight_decay)
-    scaler = torch.amp.GradScaler(device.type, enabled=config.autocast(device).fast_dtype == torch.float16)
+    run = Run(model, optimizer, device, folder, settings | {"windows": batches.windows}, extras)
     loss_function = parallel.data_parallel(TrainingLoss(model))
-    run = Run(model, optimizer, scaler, device, folder, settings, extras)
     alone = only_training(folder) if parallel.rank() == 0 else nullcontext()
     with alone, ctrl_c_between_steps(folder) as pressed:
         if resume:
@@ -135,13 +132,7 @@ def fit(
             if parallel.world_size() > 1:  # torchrun waits 30 s after Ctrl-C, a validation may take longer
                 run.save(LAST)
             val_loss = evaluate(model, rolls["validation"], device, shared=True)["nll"]
-            if not math.isfinite(val_loss):
-                raise not_a_number(f"in the validation of epoch {run.epoch + 1}", learning_rate)
-            seconds = round(time.perf_counter() - started, 2)
-            row = dict(epoch=run.epoch, train_loss=run.nats / run.frames, val_loss=val_loss, seconds=seconds)
-            run.history.append(row)
-            if run.step == len(batches):
-                run.epoch, run.step, run.nats, run.frames, run.state = run.epoch + 1, 0, 0.0, 0, None
+            run.end_epoch(val_loss, time.perf_counter() - started, len(batches))
             if val_loss == min(row["val_loss"] for row in run.history):
                 run.save(BEST)
             run.save(LAST)
