@@ -217,7 +217,8 @@ def zoo(tunes):
     write_events(tunes / "too low.mid", [(0, "on", 5, 90), (240, "off", 5, 0)])
     write_events(tunes / "violin.mid", [(0, "on", 60, 90), (240, "off", 60, 0)], program=40)
     write_events(tunes / "partly low.mid", [(t, k, p, 90) for p in (5, 60) for t, k in ((0, "on"), (4800, "off"))])
-    write_tune(tunes / "three hours.mid", seed=99, seconds=3 * 3600)
+    minutes = [(60 * 960 * minute, minute % 2) for minute in range(180)]
+    write_events(tunes / "three hours.mid", [(tick, ("on", "off")[odd], 60, 90) for tick, odd in minutes])
     return tunes, {"truncated.mid", "empty.mid", "text.mid", "drums.mid", "too low.mid", "violin.mid"}
 
 

@@ -367,6 +367,7 @@ def test_another_builder_waits_and_takes_over_when_the_first_is_killed(tunes, fo
 
 BOUNDED = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from midigen_utils import config, files
 from midigen_utils.data import rolls
@@ -378,7 +379,9 @@ def watched(*args):
     seen.append(megabytes())
     return roll
 files.MIDI_DATA = Path(sys.argv[1])
-corpus, seen, read, rolls.midi_to_bins = load_maestro(sys.argv[2]), [megabytes()], rolls.midi_to_bins, watched
+corpus = load_maestro(sys.argv[2])
+corpus = replace(corpus, pieces=corpus.pieces[::2])
+seen, read, rolls.midi_to_bins = [megabytes()], rolls.midi_to_bins, watched
 built, _ = rolls.load_piano_rolls(corpus, {**config.MIDI_CONFIG, "max_duration": None})
 print(max(seen) - seen[0], sum(r.frames.size for r in built.values()))
 """
@@ -390,14 +393,14 @@ def test_whole_pieces_are_built_in_bounded_memory(maestro_folder, midi_data):
     done = subprocess.run(run, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     grown, cells = map(float, done.stdout.split())
     assert grown < 60  # MB: a few pieces, never the corpus
-    assert cells > 100e6 or grown < cells / 1e6
+    assert cells > 90e6 or grown < cells / 1e6
 
 
 def test_whole_pieces_in_the_cache_are_those_of_the_files(maestro_folder, midi_data):
     whole = {**MIDI_CONFIG, "max_duration": None}
     corpus = load_corpus(maestro_folder)
-    rolls, corpus = load_piano_rolls(corpus, whole)
+    rolls, corpus = load_piano_rolls(replace(corpus, pieces=corpus.pieces[::6]), whole)
     assert Counter(p.split for p in corpus.pieces) == {split: len(rolls[split]) for split in SPLITS}
     for split in SPLITS:
-        for i in range(0, len(rolls[split]), 40):
+        for i in range(0, len(rolls[split]), 10):
             assert np.array_equal(rolls[split][i] * 32, midi_to_bins(rolls[split].pieces[i].path, whole))
