@@ -157,7 +157,7 @@ def test_every_control_has_a_tooltip(desk):
         ("no checkpoint", "no checkpoint there"),
         ("not a checkpoint", "x.pt: not a checkpoint"),
         ("no upload", "no MIDI file yet"),
-        ("bad upload", "song.mid: not a MIDI file, or cut off"),
+        ("bad upload", "song.mid: not a MIDI file"),
         ("silence", "begins with 1 s of silence"),
         ("file gone", "b.mid"),
         ("broken model", "AttributeError"),
