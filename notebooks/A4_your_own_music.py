@@ -755,8 +755,8 @@ print(said)
 # - **"No usable MIDI file".** The path is wrong, or the files are not `.mid` or `.midi` (karaoke `.kar`, MuseScore's
 #   own files, sound). Print `list(folder.iterdir())`. Export MIDI from the program that made them.
 # - **All files left out, "it has program 48".** No piano track in any: `all_instruments=True`, `--all-instruments`.
-# - **"Not a MIDI file, or cut off", again and again.** Downloads are often error pages in HTML. Open one in a text
-#   editor, and fetch it again.
+# - **"Not a MIDI file: it does not begin like one", again and again.** Downloads are often error pages in HTML. Open one
+#   in a text editor, and fetch it again.
 # - **Music too fast or too slow.** The file's tempo is wrong. Compare its notes a second with other files, and listen;
 #   set the tempo in a notation program and export again.
 # - **"The validation split is empty".** One different piece only. With two, training runs, but `test` is empty, and
