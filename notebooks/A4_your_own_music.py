@@ -338,8 +338,8 @@ print(f"keys together, in rows with sound: {ours[ours > 0].mean():.2f} on averag
 #
 # ## Which instruments?
 #
-# The package takes the piano tracks of a file, nothing else: General MIDI's programs 0 to 7, and tracks that name no
-# program. For which files does that leave notes out? Read each twice and count:
+# The package takes the piano notes of a file, nothing else: those of General MIDI's programs 0 to 7, and of channels
+# that name no program. For which files does that leave notes out? Read each twice and count:
 
 # %% tags=["nbval-check-output"]
 partly = []
@@ -354,8 +354,8 @@ for path in partly[:3]:
         print(f"    {kind}: {len(instrument.notes)} notes")
 
 # %% [markdown]
-# In our example the melody is missing, and the bass is left. `load_corpus(folder, all_instruments=True)` takes every
-# track but the drums. (Drums have no pitch: their key numbers mean "bass drum" or "hi-hat".) What changes?
+# In our example the melody is missing, and the bass is left. `load_corpus(folder, all_instruments=True)` takes all
+# but the drums. (Drums have no pitch: their key numbers mean "bass drum" or "hi-hat".) What changes?
 
 # %% tags=["nbval-check-output"]
 wide = load_corpus(folder, all_instruments=True)
@@ -367,7 +367,7 @@ for piece in moved[:5]:
 
 # %% tags=["nbval-ignore-output"]
 duo = example / "downloads" / "violin and piano.mid"
-player(midi_to_piano_roll(duo, MIDI_CONFIG), title="piano tracks only", composer="violin and piano.mid")
+player(midi_to_piano_roll(duo, MIDI_CONFIG), title="piano notes only", composer="violin and piano.mid")
 
 # %% tags=["nbval-ignore-output"]
 player(midi_to_piano_roll(duo, MIDI_CONFIG, all_instruments=True), title="all instruments, on one piano")
@@ -754,9 +754,9 @@ print(said)
 #
 # - **"No usable MIDI file".** The path is wrong, or the files are not `.mid` or `.midi` (karaoke `.kar`, MuseScore's
 #   own files, sound). Print `list(folder.iterdir())`. Export MIDI from the program that made them.
-# - **All files left out, "it has program 48".** No piano track in any: `all_instruments=True`, `--all-instruments`.
-# - **"Not a MIDI file: it does not begin like one", again and again.** Downloads are often error pages in HTML. Open one
-#   in a text editor, and fetch it again.
+# - **All files left out, "it has program 48".** No piano in any: `all_instruments=True`, `--all-instruments`.
+# - **"Not a MIDI file: it does not begin like one", again and again.** Downloads are often error pages in HTML. Open
+#   one in a text editor, and fetch it again.
 # - **Music too fast or too slow.** The file's tempo is wrong. Compare its notes a second with other files, and listen;
 #   set the tempo in a notation program and export again.
 # - **"The validation split is empty".** One different piece only. With two, training runs, but `test` is empty, and
@@ -800,7 +800,7 @@ for used in (example, clean):
 #
 # - `load_corpus(folder)` takes any folder of MIDI files, and says which it left out and why. Valid is not fit: look at
 #   velocities, silence, speed, the longest note, and listen.
-# - Only piano tracks are read, unless you say `all_instruments=True`; then all become one piano.
+# - Only piano notes are read, unless you say `all_instruments=True`; then all become one piano.
 # - The split by hash puts identical copies together. Files that were saved again or transposed it cannot see; words of
 #   eight steps of the top line do.
 # - A CSV of seven columns in the folder fixes which file is in which split.
