@@ -54,8 +54,7 @@ class S6Block:
         self.conv = weights[name + "conv.weight"], weights[name + "conv.bias"]  # (K, C), (C,)
         self.x_proj = transposed(weights[name + "x_proj.weight"])  # (D, R + 2N)
         self.dt_proj = Linear(weights, name + "dt_proj")
-        self.A = -np.exp(weights[name + "A_log"])  # (N, D)
-        self.D = weights[name + "D"]
+        self.A, self.D = -np.exp(weights[name + "A_log"]), weights[name + "D"]  # (N, D), (D,)
         self.out_proj = transposed(weights[name + "out_proj.weight"])  # (D, d)
 
     def start(self, batch):
@@ -199,17 +198,18 @@ class Chords:
             log_p: `(B * copies,)`, the logarithm of the probability of each.
         """
         P, count = len(self.from_notes), len(context) * copies
-        frames, log_p = np.zeros((count, P), np.float32), np.zeros(count)
+        keys, frames, log_p = np.arange(P), np.zeros((count, P), np.float32), np.zeros(count)
         going, look = np.arange(count), np.arange(count) // copies  # (m,): frames not finished, the look each one needs
         x, first = context, 0  # of each look: the sum (n, W), and the first key not decided yet (n, 1)
         while len(going):
             logits = self.look(x)  # (n, P)
-            hazard = (softplus(logits) * (np.arange(P) >= first)).cumsum(1, dtype=float)  # (n, P)
-            gain = np.concatenate([logits - hazard, -hazard[:, -1:]], axis=1)  # (n, P + 1): log p of a note, or of none
+            hazard = (softplus(logits) * (keys >= first)).cumsum(1, dtype=float)  # (n, P)
             patience = -np.log1p(-uniform(len(going)))  # (m,)
             key = (hazard[look] <= patience[:, None]).sum(1)  # (m,): the next note, P for none
-            log_p[going] += gain[look, key]
-            going, look, key = going[key < P], look[key < P], key[key < P]
+            found = key < P
+            log_p[going] -= hazard[look, np.minimum(key, P - 1)]
+            going, look, key = going[found], look[found], key[found]
+            log_p[going] += logits[look, key]
             frames[going, key] = 1
             after = np.arange(len(going))
             if copies > 1:  # frames of a stream that found the same notes share their next look
