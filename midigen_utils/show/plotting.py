@@ -124,9 +124,8 @@ def plot_delta(delta, piano_roll, config=MIDI_CONFIG, labels=None, ax=None):
         raise ValueError(f"delta has {delta.shape[1]} frames, the roll {len(piano_roll)}")
     fig, ax = _axes(ax, rows=2, height=5, sharex=True)
     seconds = (np.arange(delta.shape[1]) + 0.5) / config["fs"]
-    colours = (BLUE, ORANGE, GREEN, PINK, GREY)
-    for i, line in enumerate(delta):
-        ax[0].plot(seconds, line, color=colours[i % 5], linewidth=1.2, label=labels[i] if labels else None)
+    ax[0].set_prop_cycle(color=(BLUE, ORANGE, GREEN, PINK, GREY))
+    ax[0].plot(seconds, delta.T, linewidth=1.2, label=labels)
     ax[0].set(ylabel="step size Δ", yscale="log")
     ax[0].grid(linewidth=0.5, alpha=0.4)
     if labels:
@@ -189,11 +188,12 @@ def plot_histogram(values, bins, xlabel, reference=None, labels=("here", "refere
     """
     fig, ax = _axes(ax)
     counts, edges = np.histogram(values, bins)
-    ax.stairs(_percent(counts), edges, fill=True, color=BLUE, alpha=0.75, label=labels[0])
+    ax.stairs(100 * counts / max(counts.sum(), 1), edges, fill=True, color=BLUE, alpha=0.75, label=labels[0])
     if reference is not None:
         if len(reference) != len(counts):
             raise ValueError(f"{len(reference)} reference counts for {len(counts)} bins")
-        ax.stairs(_percent(np.asarray(reference)), edges, color=ORANGE, linewidth=1.5, label=labels[1])
+        share = 100 * np.asarray(reference) / max(np.sum(reference), 1)
+        ax.stairs(share, edges, color=ORANGE, linewidth=1.5, label=labels[1])
         ax.legend(frameon=False, fontsize="small")
     if note_names:
         _name_keys(ax.xaxis, int(np.ceil(edges[0])), int(edges[-1]))
@@ -290,7 +290,3 @@ def _name_keys(axis, low, high):
     """Label every C of an axis in MIDI notes."""
     cs = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
     axis.set_ticks(cs, [note_name(pitch) for pitch in cs])
-
-
-def _percent(counts):
-    return 100 * counts / max(counts.sum(), 1)
