@@ -1,7 +1,7 @@
 """From MIDI files to batches: ours beside pretty_midi and torch's DataLoader, on the same files in one run.
 
-    python benchmarks/corpus.py --data FOLDER                            about 5 minutes
-    python benchmarks/corpus.py --data FOLDER --sample 16 --rounds 2     a quick look
+    python benchmarks/corpus.py --data FOLDER                         some minutes
+    python benchmarks/corpus.py --data FOLDER --sample 8 --rounds 1   a quick look
 
 FOLDER holds maestro-v3.0.0. The candidates take turns; medians over the rounds, with the smallest and the largest.
 On one core it is CPU time that counts, so that other work on the machine weighs less. Trust the ratios.
@@ -21,14 +21,14 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import pretty_midi
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from midigen_utils import config, files  # noqa: E402
+from midigen_utils import config, files
 from midigen_utils.data import rolls as cache
-from midigen_utils.data.corpus import SPLITS, load_maestro  # noqa: E402
-from midigen_utils.data.piano_roll import midi_to_bins  # noqa: E402
-from midigen_utils.data.rolls import load_piano_rolls  # noqa: E402
+from midigen_utils.data.corpus import SPLITS, load_maestro
+from midigen_utils.data.midi import read_notes
+from midigen_utils.data.piano_roll import midi_to_bins
+from midigen_utils.data.rolls import load_piano_rolls
 
 CLIPPED = config.MIDI_CONFIG
 WHOLE = {**CLIPPED, "max_duration": None}
@@ -41,16 +41,13 @@ def build(corpus, midi_config):
         load_piano_rolls(corpus, midi_config)
 
 
-def with_pretty_midi(corpus, fs=CLIPPED["fs"]):
-    import pretty_midi
-
+def each(function, corpus, *arguments):
     for piece in corpus.pieces:
-        pretty_midi.PrettyMIDI(str(piece.path)).get_piano_roll(fs, pedal_threshold=64)
+        function(piece.path, *arguments)
 
 
-def only_rolls(corpus, midi_config):
-    for piece in corpus.pieces:
-        midi_to_bins(piece.path, midi_config)
+def with_pretty_midi(path, fs=CLIPPED["fs"]):
+    return pretty_midi.PrettyMIDI(str(path)).get_piano_roll(fs, pedal_threshold=64)
 
 
 def take_turns(candidates, rounds, clock):
@@ -75,11 +72,12 @@ def show(name, rates, unit, ratios=None):
 def one_core(corpus, rounds):
     print(f"{len(corpus.pieces)} files, one process, CPU time; pretty_midi: parse and get_piano_roll with the pedal")
     candidates = {
-        "pretty_midi": lambda: with_pretty_midi(corpus),
-        "midigen, first 60 s, not written": lambda: only_rolls(corpus, CLIPPED),
-        "midigen, first 60 s, cache written": lambda: build(corpus, CLIPPED),
-        "midigen, whole pieces, not written": lambda: only_rolls(corpus, WHOLE),
-        "midigen, whole pieces, cache written": lambda: build(corpus, WHOLE),
+        "pretty_midi": partial(each, with_pretty_midi, corpus),
+        "midigen, notes of whole pieces": partial(each, read_notes, corpus),
+        "midigen, rolls of whole pieces": partial(each, midi_to_bins, corpus, WHOLE),
+        "midigen, rolls of whole pieces, written": partial(build, corpus, WHOLE),
+        "midigen, rolls of the first 60 s": partial(each, midi_to_bins, corpus, CLIPPED),
+        "midigen, rolls of the first 60 s, written": partial(build, corpus, CLIPPED),
     }
     seconds = take_turns(candidates, rounds, time.process_time)
     for name, times in seconds.items():
@@ -172,8 +170,8 @@ def batches(corpus, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds maestro-v3.0.0")
-    parser.add_argument("--sample", type=int, default=92, help="files of the comparison with pretty_midi, default 92")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sample", type=int, default=40, help="files of the comparison with pretty_midi, default 40")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
