@@ -4,6 +4,10 @@ from math import comb
 
 import numpy as np
 
+from .config import bin_to_velocity, velocity_to_bin
+
+MAJOR_SCALE = [0, 2, 4, 5, 7, 9, 11]
+
 
 def check(exercise, answer, *given):
     """Say whether an exercise is solved.
@@ -35,9 +39,19 @@ def check(exercise, answer, *given):
     return f"not yet: {answer if answer.size < 8 else 'some values differ'}"
 
 
-def _mean_keys_down(notes):
-    first, last = notes.start.min(), notes.end.max()
-    return (notes.end - notes.start).sum() / (last - first)
+def _struck(roll):
+    """Where a note begins in a roll `(T, P)`: `(T, P)` bool."""
+    sounding = np.pad(roll > 0, ((1, 0), (0, 0)))
+    return sounding[1:] & ~sounding[:-1]
+
+
+def _at_least(right, n, p):
+    """The probability of `right` or more of `n` answers, each right with probability `p`."""
+    return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))
+
+
+def _enough(n, luck):
+    return next(right for right in range(n + 2) if _at_least(right, n, luck) < 0.05)
 
 
 def _commonest_step(notes):
@@ -48,65 +62,19 @@ def _commonest_step(notes):
 
 
 def _largest_change():
-    velocity = np.arange(1, 128)
-    back = 1 + (2 * (1 + (velocity - 1) * 8 // 127) - 1) * 127 // (2 * 8)
-    return np.abs(back - velocity).max()
-
-
-def _onsets(roll):
-    sounding = np.pad(roll > 0, ((1, 0), (0, 0)))
-    return (sounding[1:] & ~sounding[:-1]).sum(axis=1)
-
-
-def _whitest_transposition(notes):
-    on_white = [np.isin((notes.pitch + up) % 12, [0, 2, 4, 5, 7, 9, 11]).sum() for up in range(-6, 6)]
-    return np.argmax(on_white) - 6
-
-
-def _memory_matrix(leaks):
-    frames = range(len(leaks))
-    return [[leaks[s + 1 : t + 1].prod() if s <= t else 0 for s in frames] for t in frames]
-
-
-def _enough(clips, choices):
-    def luck(right):
-        return sum(comb(clips, k) * (choices - 1) ** (clips - k) for k in range(right, clips + 1)) / choices**clips
-
-    return next(right for right in range(clips + 1) if luck(right) < 0.05)
-
-
-def _best_scale(roll):
-    sounding = np.pad(roll > 0, ((1, 0), (0, 0)))
-    struck = (sounding[1:] & ~sounding[:-1]).sum(axis=0)  # of each key
-    steps = np.array([0, 2, 4, 5, 7, 9, 11])
-    shares = [struck[np.isin((np.arange(88) + 21) % 12, (steps + root) % 12)].sum() for root in range(12)]
-    return max(shares) / struck.sum()
-
-
-def _cut_off(logits):
-    p = 1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64)))
-    return np.where(p < 0.01, 0, p)
-
-
-def _spread_of_loudness(roll):
-    before = np.pad(roll, ((1, 0), (0, 0)))[:-1]
-    return roll[(roll > 0) & ~(before > 0)].std()
-
-
-def _enough_guesses(luck, skill):
-    def at_least(right, n, p):
-        return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))
-
-    def power(n):
-        return at_least(next(right for right in range(n + 2) if at_least(right, n, luck) < 0.05), n, skill)
-
-    return max(n for n in range(1, 200) if power(n) < 0.8) + 1
+    velocity, config = np.arange(1, 128), {"velocity_bins": 8}
+    return np.abs(bin_to_velocity(velocity_to_bin(velocity, config), config) - velocity).max()
 
 
 def _f1_of_copying(roll):
     x, y = roll[:-1] > 0, roll[1:] > 0
     change = (x != y).any(axis=1)
     return 2 * (x & y)[change].sum() / (x[change].sum() + y[change].sum())
+
+
+def _best_scale(roll):
+    struck, pitch = _struck(roll).sum(axis=0), np.arange(88) + 21
+    return max(struck[np.isin((pitch - root) % 12, MAJOR_SCALE)].sum() for root in range(12)) / struck.sum()
 
 
 def _frames_down(roll):
@@ -123,20 +91,14 @@ def _whole_gradient(leaks, direct):
     return whole
 
 
-def _seconds(ticks, begins, bpm):
-    per_tick = 60 / bpm / 480
-    at = np.append(0, np.cumsum(np.diff(begins) * per_tick[:-1]))
-    k = np.searchsorted(begins, ticks, side="right") - 1
-    return at[k] + (ticks - begins[k]) * per_tick[k]
-
-
-def _higher_and_longer(first, second):
-    return [(second.pitch - first.pitch).mean(), np.polyfit(first.start, second.start, 1)[0]]
-
-
 def _entropy(p):
     p = np.ravel(p)
     return -np.sum(p[p > 0] * np.log(p[p > 0]))
+
+
+def _costs_of_keys(joint):
+    known = [0.0, *(_entropy(joint.sum(axis=tuple(range(k, joint.ndim)))) for k in range(1, joint.ndim + 1))]
+    return np.diff(known)
 
 
 def _total_correlation(joint):
@@ -145,22 +107,24 @@ def _total_correlation(joint):
     return sum(alone) - _entropy(joint)
 
 
-def _costs_of_keys(joint):
-    known = [0.0, *(_entropy(joint.sum(axis=tuple(range(k, joint.ndim)))) for k in range(1, joint.ndim + 1))]
-    return np.diff(known)
+def _seconds(ticks, begins, bpm):
+    per_tick = 60 / bpm / 480
+    at = np.append(0, np.cumsum(np.diff(begins) * per_tick[:-1]))
+    k = np.searchsorted(begins, ticks, side="right") - 1
+    return at[k] + (ticks - begins[k]) * per_tick[k]
 
 
 ANSWERS = {
     "01.1": lambda notes: (notes.end - notes.start).max(),
     "01.2": lambda notes: np.isin(notes.pitch % 12, [1, 3, 6, 8, 10]).mean(),
     "01.3": lambda pieces: sum(len(n.start) for n in pieces) / sum(n.end.max() for n in pieces),
-    "01.4": _mean_keys_down,
+    "01.4": lambda notes: (notes.end - notes.start).sum() / (notes.end.max() - notes.start.min()),
     "01.5": _commonest_step,
     "02.1": lambda roll: (roll == 0).all(axis=1).mean(),
     "02.2": _largest_change,
     "02.3": lambda roll: (len(roll) - 128 - 1) // 32 + 1,
-    "02.4": _onsets,
-    "02.5": _whitest_transposition,
+    "02.4": lambda roll: _struck(roll).sum(axis=1),
+    "02.5": lambda notes: np.argmax([np.isin((notes.pitch + up) % 12, MAJOR_SCALE).sum() for up in range(-6, 6)]) - 6,
     "03.1": lambda: -np.log(0.02),
     "03.2": lambda: 4 * 100 * (88 + 100 + 1 + 1),
     "03.3": lambda: 0.5 ** (1 / 64),
@@ -169,13 +133,13 @@ ANSWERS = {
     "04.1": lambda: 0.5 ** (1 / 16),
     "04.2": lambda: 1 + 4 * 3,
     "04.3": lambda: 6 * (3 + 16) * 2 * 128,
-    "04.4": _memory_matrix,
+    "04.4": lambda a: [[a[s + 1 : t + 1].prod() if s <= t else 0 for s in range(len(a))] for t in range(len(a))],
     "04.5": lambda a, b: [a[1::2] * a[::2], a[1::2] * b[::2] + b[1::2]],
     "05.1": lambda: 0.2**2 / (0.2**2 + 0.8**2),  # halving the temperature squares the odds
-    "05.2": lambda: _enough(12, 3),
+    "05.2": lambda: _enough(12, 1 / 3),
     "05.3": lambda roll: (roll == 0).all(axis=1).sum() / 16,
     "05.4": _best_scale,
-    "05.5": _cut_off,
+    "05.5": lambda logits: (p := 1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64)))) * (p >= 0.01),
     "A1.1": lambda: 10,
     "A1.2": lambda: 1906,
     "A1.3": lambda: [1, 0],
@@ -195,10 +159,10 @@ ANSWERS = {
     "A4.2": lambda: -(-40 * ((60 * 16 - 64 - 1) // 64 + 1) // 8),
     "A4.3": lambda notes: np.bincount(notes.velocity).max() / len(notes.velocity),
     "A4.4": _seconds,
-    "A4.5": _higher_and_longer,
+    "A4.5": lambda a, b: [(b.pitch - a.pitch).mean(), np.polyfit(a.start, b.start, 1)[0]],
     "A5.1": lambda: 1 / 2 * 1 + 1 / 4 * 2 + 2 * (1 / 8 * 3),
     "A5.2": lambda: 200 / (1 + 4 * 0.5),
-    "A5.3": lambda: 1 - (1 - sum(comb(12, k) for k in (10, 11, 12)) / 2**12) ** 30,
-    "A5.4": _spread_of_loudness,
-    "A5.5": lambda: _enough_guesses(1 / 3, 0.6),
+    "A5.3": lambda: 1 - (1 - _at_least(10, 12, 1 / 2)) ** 30,
+    "A5.4": lambda roll: roll[_struck(roll)].std(),
+    "A5.5": lambda: max(n for n in range(1, 200) if _at_least(_enough(n, 1 / 3), n, 0.6) < 0.8) + 1,
 }
