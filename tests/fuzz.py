@@ -90,7 +90,7 @@ class Readers:
         torch.set_num_threads(1)
         warnings.simplefilter("ignore")
         self.bach, self.cache, self.checkpoints, self.config = bach, cache, checkpoints, config
-        self.corpus, self.midi, self.piano_roll, self.training = corpus, midi, piano_roll, training
+        self.corpus, self.midi, self.piano_roll = corpus, midi, piano_roll
         self.folder = folder
         chorales = sorted(bach.build_bach().glob("*.mid"))
         self.midis = [path.read_bytes() for path in chorales[::8]]
@@ -113,11 +113,10 @@ class Readers:
         self.frames = {split: bytes(rolls[split].frames) for split in corpus.SPLITS}
         self.index = next((folder / "midi_data" / "cache").glob("*/index.json"))
         self.index_bytes = self.index.read_bytes()
-        self.states, self.rolls = [], {"train": [rolls["train"][0]], "validation": [rolls["validation"][0]]}
+        self.states, two = [], {"train": [rolls["train"][0]], "validation": [rolls["validation"][0]]}
         for new in (lambda: MusicLSTM(hidden_size=4), lambda: MusicMamba(d_model=16, n_layers=1, head="chords")):
-            training.fit(new(), self.rolls, 1, folder=folder / "run", device="cpu", batch_size=32)
-            best = (folder / "run" / "best_model.pt").read_bytes()
-            self.states.append((new, best))
+            training.fit(new(), two, 1, folder=folder / "run", device="cpu", batch_size=32)
+            self.states.append((folder / "run" / "best_model.pt").read_bytes())
 
     def midi_file(self, rng):
         path = self.folder / "x.mid"
@@ -131,7 +130,7 @@ class Readers:
         return any(done)
 
     def checkpoint(self, rng):
-        new, data = rng.choice(self.states)
+        data = rng.choice(self.states)
         run = self.folder / "wounded"
         run.mkdir(exist_ok=True)
         path = run / "last_model.pt"
@@ -139,11 +138,6 @@ class Readers:
         loaded = _read(path, lambda: self.checkpoints.load_checkpoint(path))
         _read(path, lambda: self.checkpoints.load_model(path))
         _read(path, lambda: self.checkpoints.export_model(path, run / "small.pt"))
-
-        def resume():
-            self.training.fit(new(), self.rolls, 2, folder=run, device="cpu", batch_size=32, resume=True)
-
-        _read(None, resume, (ValueError, RuntimeError))  # it goes on, or says why not; nothing else
         for left in run.iterdir():
             left.unlink()
         return loaded
@@ -172,15 +166,13 @@ class Readers:
     kinds = {"midi": midi_file, "checkpoint": checkpoint, "metadata": metadata, "cache": cache_index}
 
 
-def _read(path, read, errors=(ValueError,)):
+def _read(path, read):
     """Whether it was read; `False` for a documented error, which must name the file."""
     try:
         read()
-    except errors as error:
+    except ValueError as error:
         if "allocate" in str(error) or "MemoryError" in str(error):
             raise MemoryError(str(error)) from error
-        if isinstance(error, RuntimeError):
-            assert "NaN" in str(error), f"not the RuntimeError that is documented: {error}"
         if path is not None:
             assert str(path) in str(error), f"the message does not name the file: {error}"
         if type(error) in (UnicodeDecodeError, UnicodeEncodeError, json.JSONDecodeError):

@@ -4,6 +4,8 @@ import ast
 import html
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,15 @@ def test_the_check_above_notices(tmp_path):
         assert list(unsafe(path)), line
     path.write_text("torch.load(f, weights_only=True); np.load(f, allow_pickle=False)")
     assert not list(unsafe(path))
+
+
+@pytest.mark.slow
+def test_the_fuzzer_reads_every_kind_and_finds_nothing():
+    run = [sys.executable, "tests/fuzz.py", "--minutes", "0.5", "--seed", "99"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = re.findall(r"^(\w+) +(\d+) tried  (\d+) read", done.stdout, re.M)
+    assert len(counts) == 4 and all(int(tried) >= int(read) > 0 for _, tried, read in counts)
 
 
 # ---- file names in tables ----
