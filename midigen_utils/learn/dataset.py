@@ -63,10 +63,6 @@ class SequenceDataset(torch.utils.data.Dataset):
         """First frames of the windows with these numbers; `(B,)` int64 tensors both."""
         return self._first[torch.searchsorted(self._ends, numbers, right=True)] + numbers * self.stride
 
-    def to(self, device):
-        """Make batches on a device from now on; frames of up to 2 GiB are copied there."""
-        self.device, self.frames = torch.device(device), _on_device(self.frames, device)
-
     def windows(self, starts, semitones=None, velocities=False):
         """The windows that begin at some frames, in one gather.
 
@@ -123,7 +119,7 @@ class Batches:
                 f"no piece is longer than {dataset.sequence_length} frames, so there is no window to train on; "
                 "use longer pieces or a smaller sequence_length (--sequence-length)"
             )
-        dataset.to(device)
+        dataset.device, dataset.frames = torch.device(device), _on_device(dataset.frames, device)
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.transpose, self.velocities = transpose, velocities
         self.windows, self.predicted = len(dataset), len(dataset) * dataset.sequence_length

@@ -177,25 +177,23 @@ class FrameScores:
         """Add up the counts of all processes, so that each has those of the whole."""
         self.nll, self.count, self.hits = map(all_reduce_sum, (self.nll, self.count, self.hits))
 
-    def best_threshold(self):
-        """The probability above which calling a key "down" gives the highest F1, 0.01..0.99."""
-        return float(THRESHOLDS[self._f1().argmax()])
-
     def result(self, threshold=None):
         """The scores as a dict of floats.
 
         Args:
-            threshold: probability above which a key counts as down. Choose it on the
-                validation split (`best_threshold`, the default), then give it for test.
+            threshold: probability above which a key counts as down, 0.01 to 0.99; default the one with the highest
+                F1. Take that of the validation split, and give it for test.
 
         Returns:
             `nll`, `nll_change`, `nll_onset`: nats per frame on all frames, on those that differ from
             the one before, on those where a key goes down; `precision`, `recall`, `f1` of the keys
             down at `threshold`; `frames`, how many were predicted.
         """
-        threshold = self.best_threshold() if threshold is None else threshold
-        i = int((THRESHOLDS - threshold).abs().argmin())
-        found, true, called = (float(count[i]) for count in self._counts())
+        above = self.hits.flip(1).cumsum(1).flip(1)[:, 1:]  # (2, thresholds): cells (off, on) above each threshold
+        found, true, called = above[1], self.hits[1].sum(), above.sum(0)
+        f1 = 2 * found / (true + called).clamp(min=1)
+        i = int(f1.argmax() if threshold is None else (THRESHOLDS - threshold).abs().argmin())
+        found, true, called = float(found[i]), float(true), float(called[i])
         nll = (self.nll / self.count.clamp(min=1)).tolist()
         return {
             "nll": nll[0],
@@ -203,20 +201,10 @@ class FrameScores:
             "nll_onset": nll[2],
             "precision": found / max(called, 1.0),
             "recall": found / max(true, 1.0),
-            "f1": 2 * found / max(true + called, 1.0),
+            "f1": float(f1[i]),
             "threshold": float(THRESHOLDS[i]),
             "frames": int(self.count[0]),
         }
-
-    def _counts(self):
-        """Per threshold: keys down and called so, keys down, keys called down."""
-        above = self.hits.flip(1).cumsum(1).flip(1)[:, 1:]  # (2, thresholds): cells above each threshold
-        true = self.hits[1].sum().expand(len(THRESHOLDS))
-        return above[1], true, above.sum(0)
-
-    def _f1(self):
-        found, true, called = self._counts()
-        return 2 * found / (true + called).clamp(min=1)
 
 
 class FrameTable(nn.Module):

@@ -149,7 +149,7 @@ def _train_epoch(run, loss_function, batches, steps, save_every, pressed):
     """Take the steps that are left of an epoch; save every so often, and on Ctrl-C. Returns the frames per second."""
     before = run.epoch * len(batches)
     last = min(len(batches), steps - before)  # in this epoch
-    todo = itertools.islice(batches.epoch(run.epoch, first=run.step), last - run.step)
+    todo = itertools.islice(batches.epoch(run.epoch, first=run.step), max(0, last - run.step))
     title = f"epoch {run.epoch + 1}/{-(-steps // len(batches))}"
     bar = tqdm(todo, desc=title, total=last, initial=run.step, leave=False, disable=parallel.rank() > 0)
     run.model.train()
@@ -228,10 +228,8 @@ def _report(run, speed):
 
 
 def _out_of_patience(history, patience):
-    if patience is None or not history:
-        return False
-    best = min(history, key=lambda row: row["val_loss"])["epoch"]
-    return history[-1]["epoch"] - best >= patience
+    losses = [row["val_loss"] for row in history]
+    return bool(losses) and patience is not None and len(losses) > losses.index(min(losses)) + patience
 
 
 def learning_rate_at(step, steps, highest=LEARNING_RATE):
