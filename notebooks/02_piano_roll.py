@@ -705,7 +705,7 @@ for name, rows in table.items():
 # other libraries are listed, too). What is still lost are keys struck twice in one row, or in two rows running. No
 # table of this kind could keep them.
 #
-# What about the ends? A key struck again lost a row to the gap; `piano_roll_to_midi` gives half of it back.
+# What about the ends? A key struck again lost a row to the gap; `piano_roll_to_midi` gives a quarter of it back.
 #
 # ## Windows
 #
