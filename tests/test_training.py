@@ -302,6 +302,26 @@ def test_resuming_says_what_is_not_there_or_damaged(toy_rolls, tmp_path):
     assert len(quick(small(), toy_rolls, tmp_path, resume=True)) == 2
 
 
+BROKEN = [  # entries of a checkpoint that do not fit
+    *({name: value} for name in ("step", "carried", "settings", "scaler_state_dict", "nats") for value in (None, "x")),
+    {"model_state_dict": {}},
+    {"optimizer_state_dict": {}},
+    {"optimizer_state_dict": {"state": {}, "param_groups": []}},
+    {"rng_state": torch.zeros(3)},
+    {"carried": []},
+    {"carried": ["x"]},
+]
+
+
+def test_whatever_entry_of_a_checkpoint_does_not_fit_resuming_says_so_in_one_clear_error(toy_rolls, tmp_path):
+    quick(small(), toy_rolls, tmp_path, epochs=1)
+    state = torch.load(tmp_path / "last_model.pt", weights_only=True)
+    for changes in BROKEN:
+        torch.save({**state, **changes}, tmp_path / "last_model.pt")
+        with pytest.raises(ValueError, match="last_model.pt.* To go on from the best epoch, copy best_model.pt"):
+            quick(small(), toy_rolls, tmp_path, resume=True)
+
+
 def test_how_the_optimiser_works_is_not_taken_from_the_file_but_from_version_and_device(toy_rolls, tmp_path):
     quick(small(), toy_rolls, tmp_path, epochs=1)
     path = tmp_path / "last_model.pt"

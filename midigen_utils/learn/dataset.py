@@ -14,9 +14,8 @@ ON_DEVICE = 2**31  # bytes of frames that are copied to a GPU; of more than that
 class SequenceDataset(torch.utils.data.Dataset):
     """Pairs of windows `(x, y)`: `y` is `x` one frame later, both 1.0 where a key is down.
 
-    Windows start every `stride` frames of each piece and never cross into the next
-    one; a piece of `L` frames gives `(L - sequence_length - 1) // stride + 1` windows,
-    none if it is shorter than `sequence_length + 1` frames.
+    Windows start every `stride` frames of each piece and never cross into the next one; a piece of `L` frames gives
+    `(L - sequence_length - 1) // stride + 1` windows, none if it is shorter than `sequence_length + 1` frames.
 
     Notebook: 02_piano_roll
 

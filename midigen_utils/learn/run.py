@@ -1,5 +1,6 @@
 """A training run: where it stands, how it is saved and resumed, and what can stop it."""
 
+import csv
 import io
 import math
 import os
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 import filelock
 import torch
+from tqdm.auto import tqdm
 
 from .. import config, files
 from ..models.frame_model import FrameModel
@@ -18,6 +20,8 @@ from .checkpoints import load_checkpoint, save_checkpoint
 LAST, BEST, HISTORY = "last_model.pt", "best_model.pt", "history.csv"
 MAY_CHANGE = ("learning_rate", "epochs", "steps", "patience")  # settings that a resumed run may have others of
 HOW_TO_RESUME = f"resume=True (--resume) goes on from {LAST}."
+PLACE = {"settings": dict, "history": list, "step": int, "nats": (int, float), "frames": int, "carried": list}
+PLACE |= {"scaler_state_dict": dict, "rng_state": torch.Tensor}  # what a checkpoint has to hold to go on from
 KEPT = f"The weights that were saved last, if any were, are in {LAST}."
 
 
@@ -78,16 +82,16 @@ class Run:
             FileNotFoundError: there is none.
             ValueError: it is damaged, of another model, of other settings, or of no run of `fit`.
         """
-        path = self.folder / LAST
+        path, instead = self.folder / LAST, f"To go on from the best epoch, copy {BEST} to {LAST}"
         try:
             state = parallel.broadcast_from_first(lambda: load_checkpoint(path))
         except ValueError as error:
-            raise ValueError(f"{error}. To go on from the best epoch, copy {BEST} to {LAST}") from None
+            raise ValueError(f"{error}. {instead}") from None
         theirs, ours = (state.get("model"), state.get("model_config")), (type(self.model).__name__, self.model.config)
         if theirs != ours:
             raise ValueError(f"cannot resume: {path} is of {theirs[0]}{theirs[1]}, the model is {ours[0]}{ours[1]}")
-        if "rng_state" not in state:
-            raise ValueError(f"cannot resume: {path} holds a model, but not where its training stopped")
+        if any(not isinstance(state.get(name), kind) for name, kind in PLACE.items()) or not state["carried"]:
+            raise ValueError(f"cannot resume: {path} holds a model, but not where its training stopped. {instead}")
         before = state["settings"]
         other = [
             f"{name} was {before.get(name)}, now {self.settings.get(name)}"
@@ -102,13 +106,19 @@ class Run:
                 f"cannot resume: {len(carried)} processes carried states, now there are {parallel.world_size()}; "
                 "in the middle of an epoch with carried states take as many as before"
             )
+        try:
+            self._go_to(state)
+        except Exception as error:  # whatever the entries of a damaged file lead to
+            raise ValueError(f"cannot resume: {path} is damaged ({type(error).__name__}). {instead}") from error
+
+    def _go_to(self, state):
         self.model.load_state_dict(state["model_state_dict"])
         groups = [{name: value for name, value in g.items() if name != "params"} for g in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer_state_dict"])
         for group, own in zip(self.optimizer.param_groups, groups):  # of this device and version, not the file's
             group.update(own)
         self.scaler.load_state_dict(state["scaler_state_dict"] or self.scaler.state_dict())  # the CPU saves none
-        self.state = _moved(carried[parallel.rank() % len(carried)], self.device)
+        self.state = _moved(state["carried"][parallel.rank() % len(state["carried"])], self.device)
         self.history, self.epoch, self.step = state["history"], state["epoch"] + 1, state["step"]
         self.nats, self.frames = state["nats"], state["frames"]
         torch.set_rng_state(state["rng_state"])
@@ -116,6 +126,21 @@ class Run:
             torch.cuda.set_rng_state(state["cuda_rng_state"], self.device)
         if self.device.type == "mps" and "mps_rng_state" in state:
             torch.mps.set_rng_state(state["mps_rng_state"])
+
+    def report(self, speed):
+        """Print a line about the last epoch and write the history, from rank 0."""
+        row, used = self.history[-1], config.memory_used(self.device)
+        tqdm.write(
+            f"epoch {row['epoch'] + 1:3d}  train {row['train_loss']:.3f}  validation {row['val_loss']:.3f} nats per "
+            f"frame  {row['seconds']:.0f} s, {speed:,.0f} frames/s" + (f", {used / 1e9:.1f} GB" if used else "")
+        )
+        try:
+            with files.atomic_write(self.folder / HISTORY) as path, open(path, "w", newline="", encoding="utf-8") as f:
+                writer = csv.DictWriter(f, row.keys())
+                writer.writeheader()
+                writer.writerows(self.history)
+        except OSError as error:  # Excel has it open, say: the next epoch writes all of it
+            tqdm.write(f"{HISTORY} not written: {error}")
 
     def keep_earlier(self):
         """Give the files of an earlier run in the folder another name (those of the run before it are replaced)."""
@@ -133,9 +158,7 @@ def check(model, rolls, settings, save_every, extras):
         ValueError: says which, and what to give.
     """
     if not isinstance(model, FrameModel):
-        raise ValueError(
-            f"{type(model).__name__} is no FrameModel: derive your model from midigen_utils.models.FrameModel"
-        )
+        raise ValueError(f"{type(model).__name__} is no FrameModel: derive it from midigen_utils.models.FrameModel")
     if not hasattr(rolls, "keys") or not {"train", "validation"} <= set(rolls.keys()):
         raise ValueError(
             'rolls is a dict with "train" and "validation", such as load_piano_rolls returns together with the corpus: '
@@ -236,9 +259,8 @@ def memory_explained(device, where, batch_size):
         said = "out of memory" if isinstance(error, MemoryError) else str(error)
         if not any(words in said for words in ("out of memory", "allocate memory", "not enough memory")):
             raise
-        smaller = (
-            f"batch_size={batch_size // 2} (--batch-size {batch_size // 2})" if batch_size > 1 else "a smaller model"
-        )
+        half = batch_size // 2
+        smaller = f"batch_size={half} (--batch-size {half})" if half else "a smaller model"
         raise RuntimeError(
             f"{device.type} is out of memory {where}, with batches of {batch_size} windows. Try {smaller}. In a "
             f"notebook restart the kernel first: it still holds the memory. {KEPT}"
@@ -255,6 +277,6 @@ def not_a_number(where, learning_rate):
 
 def _moved(state, device):
     """A state, whatever its tuples, on a device."""
-    if state is None or torch.is_tensor(state):
-        return state if state is None else state.to(device)
-    return tuple(_moved(part, device) for part in state)
+    if isinstance(state, tuple):
+        return tuple(_moved(part, device) for part in state)
+    return None if state is None else state.to(device)

@@ -1,6 +1,5 @@
 """Training and evaluation."""
 
-import csv
 import itertools
 import math
 import time
@@ -18,18 +17,7 @@ from ..models.frame_model import in_eval
 from . import parallel
 from .dataset import Batches, PieceBatches, SequenceDataset, all_frames, piece_bins
 from .metrics import FrameScores, TrainingLoss, predict
-from .run import (
-    BEST,
-    HISTORY,
-    LAST,
-    Run,
-    check,
-    ctrl_c_between_steps,
-    memory_explained,
-    not_a_number,
-    only_training,
-    stop,
-)
+from .run import BEST, LAST, Run, check, ctrl_c_between_steps, memory_explained, not_a_number, only_training, stop
 
 WEIGHT_DECAY = 0.1
 
@@ -137,7 +125,7 @@ def fit(
                 run.save(BEST)
             run.save(LAST)
             if parallel.rank() == 0:
-                _report(run, speed)
+                run.report(speed)
                 if on_epoch:
                     on_epoch(run.history)
             if parallel.all_reduce_sum([len(pressed)]).item():
@@ -209,22 +197,6 @@ def _make_batches(model, rolls, device, settings):
     if max(lengths) < 2:
         raise ValueError("no piece of validation has two frames, so there is nothing to score; use longer pieces")
     return batches
-
-
-def _report(run, speed):
-    """Print a line about the last epoch and write the history, from rank 0."""
-    row, used = run.history[-1], config.memory_used(run.device)
-    tqdm.write(
-        f"epoch {row['epoch'] + 1:3d}  train {row['train_loss']:.3f}  validation {row['val_loss']:.3f} nats per frame"
-        f"  {row['seconds']:.0f} s, {speed:,.0f} frames/s" + (f", {used / 1e9:.1f} GB" if used else "")
-    )
-    try:
-        with files.atomic_write(run.folder / HISTORY) as path, open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, row.keys())
-            writer.writeheader()
-            writer.writerows(run.history)
-    except OSError as error:  # Excel has it open, say: the next epoch writes all of it
-        tqdm.write(f"{HISTORY} not written: {error}")
 
 
 def _out_of_patience(history, patience):

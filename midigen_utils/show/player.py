@@ -57,9 +57,8 @@ class Player:
 def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
     """A piano roll to see, hear and download in the browser.
 
-    It has a moving playhead, a click or the arrow keys seek, and the buttons save a
-    MIDI or a WAV file. Where scripts may not run it is a picture. The same music
-    gives the same HTML.
+    It has a moving playhead, a click or the arrow keys seek, and the buttons save a MIDI or a WAV file. Where scripts
+    may not run it is a picture. The same music gives the same HTML.
 
     Notebook: 05_generation_and_playback
 

@@ -1,9 +1,8 @@
 """Sound: piano rolls and notes as samples, by FluidSynth or by a small piano of our own.
 
-Our piano adds decaying sine waves. A struck string rings in partials a little sharper
-than the multiples of its lowest (stiffness), high partials die first, high keys die
-sooner, and a hard blow makes the high partials louder. The player in the browser
-(`player.html`) computes the same piano from the same constants.
+Our piano adds decaying sine waves. A struck string rings in partials a little sharper than the multiples of its lowest
+(stiffness), high partials die first, high keys die sooner, and a hard blow makes the high partials louder. The player
+in the browser (`player.html`) computes the same piano from the same constants.
 """
 
 import importlib
@@ -46,12 +45,10 @@ def synthesize(notes_or_roll, config=MIDI_CONFIG, sample_rate=SAMPLE_RATE, sound
     """Notes or a roll as sound: FluidSynth where it works, else the numpy piano.
 
     Args:
-        notes_or_roll: `Notes`, or a roll `(T, P)` of floats in [0, 1]; every value
-            above 0 sounds.
+        notes_or_roll: `Notes`, or a roll `(T, P)` of floats in [0, 1]; every value above 0 sounds.
         config: `MIDI_CONFIG` or a dict with its keys.
         sample_rate: samples per second, default 22,050.
-        soundfont: path of an `.sf2` file for FluidSynth; `None` takes the one that
-            pretty_midi ships (TimGM6mb, GPL-2).
+        soundfont: path of an `.sf2` file for FluidSynth; `None` takes the one that pretty_midi ships (TimGM6mb, GPL-2).
 
     Returns:
         `(samples,)` float32 in [-1, 1]: the length of the music and `TAIL` seconds.
