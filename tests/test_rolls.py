@@ -58,6 +58,15 @@ def test_cache_is_rebuilt_when_a_file_or_the_config_changed_and_only_then(tunes,
     assert len(folders()) == 3
 
 
+def test_the_rolls_of_a_part_leave_those_of_the_whole(tunes, folders):
+    corpus = load_corpus(tunes)
+    load_piano_rolls(corpus)
+    whole = folders()
+    load_piano_rolls(replace(corpus, pieces=corpus.pieces[::2]))
+    load_piano_rolls(corpus)
+    assert len(folders()) == 2 and folders().items() > whole.items()
+
+
 def test_a_corpus_without_a_piece_is_refused(tunes):
     with pytest.raises(ValueError, match="tunes has no piece"):
         load_piano_rolls(replace(load_corpus(tunes), pieces=()))

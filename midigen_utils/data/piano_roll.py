@@ -5,15 +5,12 @@ A piano roll here is an array `(T, P)`, time first: row `t` covers the seconds
 velocity in (0, 1], and 0 is silence. (`pretty_midi`'s own rolls are `(128, T)`.)
 """
 
-from itertools import pairwise
-
 import numpy as np
 
 from ..config import bin_to_velocity, check_config, count_keys, value_to_bin, velocity_to_bin
 from .midi import Notes, read_with_duration, write_midi
 
 MAX_CELLS = 2**25  # 6 hours of 88 keys at 16 frames/s: a longer roll is a corrupt file
-BLOCK = 2**20  # cells drawn at once: a small file of long notes must not ask for gigabytes
 
 
 def midi_to_piano_roll(midi_path, config, sustain=True, all_instruments=False):
@@ -105,22 +102,9 @@ def notes_to_roll(notes, config, duration=0.0):
         raise ValueError(f"no notes in the first {config['max_duration']} s: {first} ({advice})")
     bins = velocity_to_bin(notes.velocity[order], config)
     roll = np.zeros((T, count_keys(config)), dtype=np.uint8)
-    _draw(roll, on[kept], off[kept], key[kept], bins[kept])
+    for note in np.flatnonzero(kept):  # no two notes share a cell
+        roll[on[note] : off[note], key[note]] = bins[note]
     return roll
-
-
-def _draw(roll, on, off, key, bins):
-    """Fill the rows `on` to `off` of each note's column; no two notes share a cell."""
-    P = roll.shape[1]
-    length = off - on
-    last = np.cumsum(length)
-    first = last - length  # where each note begins in the list of all cells of all notes
-    shift = (on - first) * P + key  # the next cell of a note is a row, P cells of the roll, further on
-    blocks = np.searchsorted(last, np.arange(0, last[-1], BLOCK), side="right")
-    for a, b in pairwise([*np.unique(blocks), len(last)]):
-        cells = np.arange(first[a] * P, last[b - 1] * P, P)
-        cells += np.repeat(shift[a:b], length[a:b])
-        roll.reshape(-1)[cells] = np.repeat(bins[a:b], length[a:b])
 
 
 def roll_to_notes(piano_roll, config, velocity_threshold=0.3):
@@ -142,8 +126,13 @@ def roll_to_notes(piano_roll, config, velocity_threshold=0.3):
         ValueError: wrong shape, NaN, or a threshold out of range.
     """
     check_config(config)
-    low, fs = config["min_pitch"], config["fs"]
-    roll = _checked_roll(piano_roll, config)
+    low, fs, keys = config["min_pitch"], config["fs"], count_keys(config)
+    roll = np.asarray(piano_roll, dtype=np.float64)
+    if roll.ndim != 2 or roll.shape[1] != keys:
+        advice = ": transpose it" if roll.ndim == 2 and len(roll) == keys else ""
+        raise ValueError(f"a piano roll has the shape (T, {keys}), time first; this one has {roll.shape}{advice}")
+    if not np.isfinite(roll).all():
+        raise ValueError("the piano roll holds NaN or infinite values: did training diverge?")
     if not 0 <= velocity_threshold < 1:
         raise ValueError(f"velocity_threshold is {velocity_threshold}; use 0 to just below 1")
     sounding = np.pad(roll > velocity_threshold, ((1, 1), (0, 0))).T.astype(np.int8)  # (P, T + 2)
@@ -192,16 +181,3 @@ def piano_roll_to_midi(piano_roll, config, output_path, velocity_threshold=0.3):
 def _nearest_edge(seconds, fs):
     """The row whose beginning is nearest to a time; halves go up, as `np.rint` does only for odd rows."""
     return np.floor(seconds * fs + 0.5).astype(np.int64)
-
-
-def _checked_roll(piano_roll, config):
-    roll = np.asarray(piano_roll, dtype=np.float64)
-    keys = count_keys(config)
-    if roll.ndim != 2 or roll.shape[1] != keys:
-        raise ValueError(
-            f"a piano roll has the shape (T, {keys}), time first; this one has {roll.shape}"
-            + (": transpose it" if roll.ndim == 2 and roll.shape[0] == keys else "")
-        )
-    if not np.isfinite(roll).all():
-        raise ValueError("the piano roll holds NaN or infinite values: did training diverge?")
-    return roll

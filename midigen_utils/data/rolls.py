@@ -59,8 +59,8 @@ class RollSplit:
 def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None):
     """The piano rolls of a corpus by split: built once, then memory-mapped.
 
-    They lie in a folder of `midi_data/cache/`, and are built anew when a file, the list of files, the config or the
-    format changed; those from before are removed. While one process builds, others that want the same wait for it.
+    They lie in a folder of `midi_data/cache/`. When files changed, those of the same names, config and format are
+    built anew and the old ones removed. While one process builds, others that want the same wait for it.
 
     Notebook: 02_piano_roll
 
@@ -86,16 +86,16 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None):
         raise ValueError(f"the corpus {corpus.name} has no piece")
     if limit is not None and limit < 1:
         raise ValueError(f"limit (--limit) is {limit}; use 1 piece or more, or leave it out for all")
-    settings, listed = _keys(corpus, config, sustain)
-    folder = files.MIDI_DATA / "cache" / f"{corpus.name}-{settings}-{listed}"
+    which, state = _keys(corpus, config, sustain)
+    family = files.MIDI_DATA / "cache" / f"{corpus.name}-{which}"
+    folder = family.with_name(f"{family.name}-{state}")
     opened = _open(folder, corpus, config)
     if opened is None:
-        family = folder.with_name(f"{corpus.name}-{settings}")
         with files.one_process(family):
             opened = _open(folder, corpus, config)  # another process may have built them just now
             if opened is None:
                 _build(folder, corpus, config, sustain)
-                for old in folder.parent.glob(f"*{settings}-*"):  # of other files, or left by a build that was killed
+                for old in folder.parent.glob(f"*{which}-*"):  # of files that changed, or left by a killed build
                     if old != folder:
                         shutil.rmtree(old, ignore_errors=True)
                 opened = _open(folder, corpus, config)
@@ -107,15 +107,15 @@ def load_piano_rolls(corpus, config=MIDI_CONFIG, sustain=True, limit=None):
 
 
 def _keys(corpus, config, sustain):
-    """Two hashes: of where a corpus lies and how its rolls are made, and of its files."""
-    how = [FORMAT, str(corpus.folder.resolve()), sorted(config.items()), sustain, corpus.all_instruments]
-    listed = [(os.path.relpath(p.path, corpus.folder), p.split, *_stamp(p.path)) for p in corpus.pieces]
-    texts = (json.dumps(what, default=lambda number: number.item()) for what in (how, listed))
+    """Two hashes: of which files make which rolls, and of the state and split of each file."""
+    names = [os.path.relpath(piece.path, corpus.folder) for piece in corpus.pieces]
+    which = [FORMAT, str(corpus.folder.resolve()), names, sorted(config.items()), sustain, corpus.all_instruments]
+    state = [(piece.split, *_stamp(piece.path)) for piece in corpus.pieces]
+    texts = (json.dumps(what, default=lambda number: number.item()) for what in (which, state))
     return [hashlib.sha256(text.encode()).hexdigest()[:12] for text in texts]
 
 
 def _stamp(path):
-    """Size and time of the last change of a file."""
     try:
         stat = os.stat(path)
         return stat.st_size, stat.st_mtime_ns
@@ -160,33 +160,24 @@ def _build(folder, corpus, config, sustain):
         arrays = {split: stack.enter_context(open(temporary / f"{split}.npy", "wb")) for split in SPLITS}
         for split in SPLITS:
             _write_header(arrays[split], 0, config)  # its place; the rows are known at the end
-        for i, (piece, roll, error) in enumerate(_draw(corpus, config, sustain)):
-            if error is None:
-                arrays[piece.split].write(roll)
-                lengths[piece.split].append(len(roll))
-            else:
+        for i, piece in enumerate(tqdm(corpus.pieces, desc=f"piano rolls of {corpus.name}", unit="file")):
+            try:
+                roll = midi_to_bins(piece.path, config, sustain, corpus.all_instruments)
+            except (ValueError, OSError) as error:
                 # What the system could not read, as on a drive that is away, is tried again once it can be opened.
-                lasting = isinstance(error, ValueError)
-                skipped.append((i, str(error), lasting))
+                skipped.append((i, str(error), isinstance(error, ValueError)))
+                continue
+            arrays[piece.split].write(roll)
+            lengths[piece.split].append(len(roll))
         if len(skipped) == len(corpus.pieces):
             raise ValueError(f"no file of {corpus.name} could be read; the first: {skipped[0][1]}")
         for split in SPLITS:
             arrays[split].seek(0)
             _write_header(arrays[split], sum(lengths[split]), config)
-        index = {"lengths": lengths, "skipped": skipped}
-        (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        index = json.dumps({"lengths": lengths, "skipped": skipped})
+        (temporary / "index.json").write_text(index, encoding="utf-8")
 
 
 def _write_header(file, rows, config):
     """The beginning of a `.npy` file; numpy leaves room in it for any number of rows."""
-    shape = (rows, count_keys(config))
-    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-
-def _draw(corpus, config, sustain):
-    """`(piece, roll, None)` of each file, one after another; `(piece, None, error)` where it cannot be read."""
-    for piece in tqdm(corpus.pieces, desc=f"piano rolls of {corpus.name}", unit="file"):
-        try:
-            yield piece, midi_to_bins(piece.path, config, sustain, corpus.all_instruments), None
-        except (ValueError, OSError) as error:
-            yield piece, None, error
+    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (rows, count_keys(config))})
