@@ -77,22 +77,20 @@ class BlindTest(ipywidgets.VBox):
         self._clips = []  # (name, roll)
         for name in chance.choices(self._names, k=count):
             self._clips.append((name, takes[name][left[name].pop()][:frames]))
-        self.buttons = [
-            ipywidgets.Button(description=name, tooltip=f"I think it was: {name}", layout={"width": "auto"})
-            for name in self._names
-        ]
-        for button in self.buttons:
+        self.buttons = []
+        for name in self._names:
+            button = ipywidgets.Button(description=name, tooltip=f"I think it was: {name}", layout={"width": "auto"})
             button.on_click(lambda button: self._guess(button.description))
+            self.buttons.append(button)
         self.status = ipywidgets.HTML()
         self.clip = ipywidgets.VBox()
         super().__init__([self.status, self.clip, ipywidgets.Box(self.buttons, layout={"flex_flow": "row wrap"})])
         self._next()
 
     def _guess(self, name):
-        if len(self.guesses) == len(self._clips):
-            return
-        self.guesses.append((self._clips[len(self.guesses)][0], name))
-        self._next()
+        if len(self.guesses) < len(self._clips):
+            self.guesses.append((self._clips[len(self.guesses)][0], name))
+            self._next()
 
     def _next(self):
         number = len(self.guesses)
@@ -117,9 +115,8 @@ class BlindTest(ipywidgets.VBox):
         """The number of right guesses, how likely luck alone is to reach it, and a table of all guesses."""
         clips, right = len(self.guesses), sum(truth == said for truth, said in self.guesses)
         chance = luck(right, clips, len(self._names))
-        verdict = "Luck does that well too often to say that you hear a difference."
-        if chance < 0.05:
-            verdict = "That is rarely luck: you hear a difference."
+        often = "Luck does that well too often to say that you hear a difference."
+        verdict = "That is rarely luck: you hear a difference." if chance < 0.05 else often
         names = [html.escape(name) for name in self._names]
         cell = 'style="padding: 2px 10px; text-align: center"'
         heads = "".join(f'<th scope="col" {cell}>{name}</th>' for name in names)

@@ -1,6 +1,7 @@
 """A take: the settings of one piece of music, the music itself, and the Python that makes it again."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,11 +135,9 @@ def piece_to_begin_from(rolls, number):
 def shortest(path):
     """A path as text, from the working directory where that is shorter."""
     path = Path(path)
-    try:
-        relative = Path(os.path.relpath(path))
-    except ValueError:  # another drive of Windows
-        return path.as_posix()
-    return min(relative.as_posix(), path.as_posix(), key=len)
+    with suppress(ValueError):  # another drive of Windows
+        path = min(Path(os.path.relpath(path)), path, key=lambda path: len(path.as_posix()))
+    return path.as_posix()
 
 
 def _is_path(model):

@@ -134,8 +134,7 @@ class Studio(widgets.VBox):
         self.piece.options = self._pieces[self.composer.value]
 
     def _choose(self, piece):
-        self.composer.value = piece.composer or "unknown"
-        self.piece.value = piece
+        self.composer.value, self.piece.value = piece.composer or "unknown", piece
 
     def _take_upload(self):
         """Keep an uploaded file below `midi_data`, where the Python under a take finds it again."""

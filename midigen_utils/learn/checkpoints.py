@@ -109,15 +109,7 @@ def load_model(path=None, device=None, model_class=None):
     for candidate in [model_class or MODELS[name]] if model_class or name else MODELS.values():
         try:
             return _build(candidate, state).to(device or "cpu").eval()
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            MemoryError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-        ) as error:
+        except Exception as error:  # whatever weights and options that do not fit lead to
             problem = error
     raise ValueError(f"{path}: weights of another model{other}; {str(problem)[:300]}")
 

@@ -161,12 +161,10 @@ class PieceBatches:
         rolls: `RollSplit`, or a list of `(T, P)` arrays or tensors, as in `all_frames`.
         sequence_length: frames T of a window, default 64.
         batch_size: rows, default 64; fewer if there are fewer pieces.
-        seed: int.
-        device: where batches are made, default CPU; frames of up to 2 GiB are copied there.
-        transpose: semitones, default 0. As in `Batches`, but each piece is moved as a whole.
+        seed, device, transpose: as for `Batches`, but each piece is moved as a whole.
 
     Attributes:
-        windows, predicted: windows of an epoch, and frames that are predicted in them.
+        windows, predicted: as for `Batches`.
 
     Raises:
         ValueError: no piece of two frames, a size below 1, what `all_frames` or `Batches` would refuse.
@@ -199,11 +197,7 @@ class PieceBatches:
         return self._steps
 
     def epoch(self, epoch, first=0):
-        """Yield the batches of an epoch.
-
-        Args:
-            epoch: int, 0 or above.
-            first: number of the batch to begin with.
+        """Yield the batches of an epoch; the arguments are those of `Batches.epoch`.
 
         Yields:
             `(x, y, valid, begins)`: velocity bins, `(B, T, P)` uint8 each; `(B, T)` bool, which frames of `y` are
@@ -258,7 +252,7 @@ def all_frames(rolls):
 
 
 def each_piece(rolls):
-    """The pieces of `rolls` (as in `all_frames`), one after another: `(T, P)` uint8 tensors of velocity bins."""
+    """The pieces of `rolls` (as in `all_frames`), one after another; see `piece_bins`."""
     return (piece_bins(rolls, i) for i in range(len(rolls)))
 
 

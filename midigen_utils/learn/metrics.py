@@ -1,6 +1,6 @@
 """How good are predictions of the next frame? Likelihood, frame scores, baselines."""
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import torch
 from torch import nn
@@ -23,8 +23,7 @@ def frame_nll(logits, target):
     Notebook: 03_lstm_baseline
 
     Args:
-        logits: `(..., P)`.
-        target: `(..., P)` of 0.0 and 1.0.
+        logits, target: `(..., P)`; the target is of 0.0 and 1.0.
 
     Returns:
         `(...)`, 0 or above.
@@ -32,13 +31,7 @@ def frame_nll(logits, target):
     return binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(-1)
 
 
-class Prediction(NamedTuple):
-    """What `predict` returns."""
-
-    logits: torch.Tensor
-    nll: torch.Tensor
-    features: torch.Tensor
-    hidden: object
+Prediction = namedtuple("Prediction", "logits nll features hidden")  # what `predict` returns
 
 
 def predict(model, x, y, hidden=None):
@@ -50,8 +43,7 @@ def predict(model, x, y, hidden=None):
         model: a `FrameModel`, or a baseline: a module with `forward(x, hidden=None) -> (logits, hidden)`. Where a model
             has a `ChordHead`, that one judges whole frames, and the logits are of each key by itself, learned on the
             side: no gradient of theirs reaches the rest of the model.
-        x: frames, `(B, T, P)` of 0.0 and 1.0.
-        y: the frame after each, `(B, T, P)` of 0.0 and 1.0.
+        x, y: frames and the frame after each, `(B, T, P)` of 0.0 and 1.0.
         hidden: state before the first frame, default a fresh start.
 
     Returns:
@@ -156,8 +148,7 @@ class FrameScores:
 
         Args:
             logits: `(B, T, P)`, the prediction of each key of `y`.
-            x: `(B, T, P)` of 0.0 and 1.0, the frame before each `y`.
-            y: `(B, T, P)` of 0.0 and 1.0, the frames to predict.
+            x, y: `(B, T, P)` of 0.0 and 1.0: the frame before each, and the frames to predict.
             valid: `(B, T)` bool, `False` for padding; default all.
             nll: nats of each frame of `y`, `(B, T)`; default those of independent keys.
         """
@@ -193,14 +184,11 @@ class FrameScores:
         found, true, called = above[1], self.hits[1].sum(), above.sum(0)
         f1 = 2 * found / (true + called).clamp(min=1)
         i = int(f1.argmax() if threshold is None else (THRESHOLDS - threshold).abs().argmin())
-        found, true, called = float(found[i]), float(true), float(called[i])
         nll = (self.nll / self.count.clamp(min=1)).tolist()
         return {
-            "nll": nll[0],
-            "nll_change": nll[1],
-            "nll_onset": nll[2],
-            "precision": found / max(called, 1.0),
-            "recall": found / max(true, 1.0),
+            **dict(zip(("nll", "nll_change", "nll_onset"), nll)),
+            "precision": float(found[i] / called[i].clamp(min=1)),
+            "recall": float(found[i] / true.clamp(min=1)),
             "f1": float(f1[i]),
             "threshold": float(THRESHOLDS[i]),
             "frames": int(self.count[0]),

@@ -1,6 +1,6 @@
 """Figures in one look: time in seconds, keys as note names, colours that colour-blind readers can tell apart.
 
-Every function takes `ax=None` (it then makes a figure) and returns `(fig, ax)`.
+Every `plot_` function takes `ax`, the matplotlib axes to draw on (`None` makes a figure), and returns `(fig, ax)`.
 """
 
 import io
@@ -35,13 +35,9 @@ def plot_piano_roll(piano_roll, config=MIDI_CONFIG, ax=None, seed_frames=0, titl
     Args:
         piano_roll: `(T, P)` floats in [0, 1].
         config: `MIDI_CONFIG` or a dict with its keys.
-        ax: matplotlib axes to draw on; `None` makes a figure.
         seed_frames: frames at the beginning that the model was given; drawn in another colour.
         title: text above.
         pitch_range: lowest and highest MIDI note shown; `None` takes the octaves that have notes.
-
-    Returns:
-        `(fig, ax)`.
 
     Raises:
         ValueError: not a `(T, P)` roll of this config.
@@ -86,10 +82,9 @@ def plot_two_rolls(first, second, config=MIDI_CONFIG, titles=("", ""), seed_fram
         config: `MIDI_CONFIG` or a dict with its keys.
         titles: two texts.
         seed_frames: as in `plot_piano_roll`, for both.
-        ax: two matplotlib axes; `None` makes a figure.
 
     Returns:
-        `(fig, ax)` with an array of two axes.
+        `(fig, ax)` with an array of two axes; `ax` is given as two, too.
     """
     fig, ax = _axes(ax, rows=2, height=5, sharex=True)
     ranges = [_octaves(np.asarray(roll), config) for roll in (first, second)]
@@ -111,10 +106,9 @@ def plot_delta(delta, piano_roll, config=MIDI_CONFIG, labels=None, ax=None):
         piano_roll: `(T, P)` floats in [0, 1], the same frames.
         config: `MIDI_CONFIG` or a dict with its keys.
         labels: one text a line; `None` for no legend.
-        ax: two matplotlib axes; `None` makes a figure.
 
     Returns:
-        `(fig, ax)` with an array of two axes.
+        `(fig, ax)` with an array of two axes; `ax` is given as two, too.
 
     Raises:
         ValueError: `delta` and the roll have not the same number of frames.
@@ -142,11 +136,7 @@ def plot_history(history, baselines=None, ax=None, title=None):
     Args:
         history: list of dicts with `epoch`, `train_loss` and `val_loss` (nats per frame).
         baselines: dict from a name to its loss in nats per frame, drawn as level lines.
-        ax: matplotlib axes; `None` makes a figure.
         title: text above.
-
-    Returns:
-        `(fig, ax)`.
     """
     fig, ax = _axes(ax)
     epochs, train, validation = ([float(row[key]) for row in history] for key in ("epoch", "train_loss", "val_loss"))
@@ -178,10 +168,6 @@ def plot_histogram(values, bins, xlabel, reference=None, labels=("here", "refere
         reference: `(K,)` counts of another corpus in the same bins, drawn as a line; `None` for none.
         labels: names of the two.
         note_names: the values are MIDI notes: label the Cs. A bin then is `[pitch - 0.5, pitch + 0.5)`.
-        ax: matplotlib axes; `None` makes a figure.
-
-    Returns:
-        `(fig, ax)`.
 
     Raises:
         ValueError: the reference has not one count a bin.

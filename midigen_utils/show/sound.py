@@ -41,25 +41,22 @@ PIANO = {
 }
 
 
-def synthesize(notes_or_roll, config=MIDI_CONFIG, sample_rate=SAMPLE_RATE, soundfont=None):
-    """Notes or a roll as sound: FluidSynth where it works, else the numpy piano.
+def synthesize(notes_or_roll, config=MIDI_CONFIG, sample_rate=SAMPLE_RATE):
+    """Notes or a roll as sound: FluidSynth with the soundfont that pretty_midi ships (TimGM6mb), else the numpy piano.
 
     Args:
         notes_or_roll: `Notes`, or a roll `(T, P)` of floats in [0, 1]; every value above 0 sounds.
         config: `MIDI_CONFIG` or a dict with its keys.
         sample_rate: samples per second, default 22,050.
-        soundfont: path of an `.sf2` file for FluidSynth; `None` takes the one that pretty_midi ships (TimGM6mb, GPL-2).
 
     Returns:
         `(samples,)` float32 in [-1, 1]: the length of the music and `TAIL` seconds.
         The loudest sample is 0.9, whatever the velocities; silence stays silent.
 
     Raises:
-        ValueError: wrong shape, NaN, longer than an hour, a sample rate out of range, or no such soundfont.
+        ValueError: wrong shape, NaN, longer than an hour, or a sample rate out of range.
     """
     notes, seconds = as_notes(notes_or_roll, config)
-    if soundfont is not None and not Path(soundfont).is_file():
-        raise ValueError(f"no soundfont at {soundfont}; leave soundfont out to use the one of pretty_midi")
     if not 8000 <= sample_rate <= 96000:
         raise ValueError(f"sample_rate is {sample_rate}; use 8000 to 96000 samples per second")
     if seconds > MAX_SECONDS:
@@ -67,7 +64,7 @@ def synthesize(notes_or_roll, config=MIDI_CONFIG, sample_rate=SAMPLE_RATE, sound
     samples = np.zeros(round((seconds + TAIL) * sample_rate), dtype=np.float32)
     if len(notes.start):
         missing = fluidsynth_missing()
-        rendered = numpy_piano(notes, sample_rate) if missing else _fluidsynth(notes, sample_rate, soundfont)
+        rendered = numpy_piano(notes, sample_rate) if missing else _fluidsynth(notes, sample_rate)
         samples[: len(rendered)] = rendered[: len(samples)]
         fade = min(round(0.1 * sample_rate), len(samples))
         samples[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
@@ -244,15 +241,13 @@ def _key(pitch, sample_rate):
     return tone * np.float32(2 ** (-max(0, pitch - 60) / PIANO["treble"])) / loudness
 
 
-def _fluidsynth(notes, sample_rate, soundfont):
+def _fluidsynth(notes, sample_rate):
     """The same with FluidSynth, driven directly: pretty_midi looks for it only once, when it is imported."""
     import fluidsynth
 
     synth = fluidsynth.Synth(samplerate=float(sample_rate))
     try:
-        font = synth.sfload(str(soundfont or Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"))
-        if font < 0:
-            raise ValueError(f"{soundfont} is not a soundfont that FluidSynth can read")
+        font = synth.sfload(str(Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"))
         synth.program_select(0, font, 0, 0)  # bank 0, program 0: grand piano
         start, end, pitch, velocity = (column.tolist() for column in notes)
         events = [*zip(end, [0] * len(end), pitch), *zip(start, velocity, pitch)]  # velocity 0 is a release
