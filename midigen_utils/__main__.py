@@ -17,14 +17,7 @@ FIT_OPTIONS = (  # of `train`, with the names, meanings and defaults that they h
 
 
 def main(arguments=None):
-    """Run one verb.
-
-    Args:
-        arguments: list of words, default those of the command line.
-
-    Returns:
-        The exit code: 0 when all went well, 1 with a message when not.
-    """
+    """Run one verb of a list of words, default the command line. Returns the exit code: 0, or 1 after a message."""
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0

@@ -254,14 +254,6 @@ def _control(kind, description, tooltip, **more):
 
 
 def show_html(text, description):
-    """HTML whose scripts run, as a widget: `ipywidgets.HTML` runs none.
-
-    Args:
-        text: HTML.
-        description: text for where HTML cannot be shown.
-
-    Returns:
-        `ipywidgets.Output`.
-    """
+    """HTML as an `ipywidgets.Output`, in which scripts run (in `HTML` they do not); and a text in place of it."""
     data = {"text/html": text, "text/plain": description}
     return widgets.Output(outputs=({"output_type": "display_data", "data": data, "metadata": {}},))

@@ -77,10 +77,7 @@ def split_batch(batch):
     Notebook: A3_scaling
 
     Args:
-        batch: tensors with one row for each window, `(B, ...)`.
-
-    Returns:
-        List of the same tensors with `ceil(B / world_size)` rows.
+        batch: tensors `(B, ...)`, one row for each window; those returned have `ceil(B / world_size)` rows.
     """
     rows = -(-len(batch[0]) // world_size())
     full = [F.pad(x, (0, 0) * (x.ndim - 1) + (0, world_size() * rows - len(x))) for x in batch]

@@ -29,11 +29,7 @@ class Run:
     """Where a training stands, and what a checkpoint needs to go on from there.
 
     Args:
-        model, optimizer: `FrameModel` and `torch.optim.AdamW`.
-        device: `torch.device` of the model.
-        folder: `Path` of its files.
-        settings: dict of the settings of `fit`.
-        extras: dict of plain values to keep in the checkpoints, or `None`.
+        model, optimizer, device, folder, settings, extras: as `fit` makes and gets them; the folder is a `Path`.
 
     Attributes:
         scaler: `torch.amp.GradScaler`, at work where autocast computes in float16.

@@ -214,10 +214,7 @@ def learning_rate_at(step, steps, highest=LEARNING_RATE):
     Args:
         step: 0 to `steps` - 1.
         steps: of the whole training. The first tenth of them, 100 at most, is the rise.
-        highest: default 1e-3.
-
-    Returns:
-        Learning rate, above 0 and at most `highest`.
+        highest: default 1e-3; the rate is above 0 and at most this.
     """
     rising = (step + 1) / max(1, min(100, steps // 10))
     falling = (1 + math.cos(math.pi * step / steps)) / 2
@@ -240,10 +237,8 @@ def make_optimizer(model, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY
     parameters = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in parameters if p.ndim >= 2 and not getattr(p, "_no_weight_decay", False)]
     chosen = {id(p) for p in decayed}
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": [p for p in parameters if id(p) not in chosen], "weight_decay": 0.0},
-    ]
+    others = [p for p in parameters if id(p) not in chosen]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)  # one kernel for all parameters
     return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
 

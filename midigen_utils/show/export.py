@@ -43,10 +43,7 @@ def unused(stem):
     """A path for `write_music` at which nothing is overwritten: with -2, -3 and so on where files have that name.
 
     Args:
-        stem: path without an ending.
-
-    Returns:
-        `Path` without an ending.
+        stem: path without an ending, as is the `Path` that is returned.
     """
     names = chain([str(stem)], (f"{stem}-{number}" for number in count(2)))
     return next(Path(name) for name in names if not any(Path(name + ending).exists() for ending in ENDINGS))

@@ -221,14 +221,7 @@ class LiveLoss:
 
 
 def bare_figure(width, height):
-    """A figure that pyplot does not know, so that a notebook does not show it by itself.
-
-    Args:
-        width, height: inches.
-
-    Returns:
-        `(fig, ax)`.
-    """
+    """`(fig, ax)`, in inches, that pyplot does not know, so that a notebook does not show it by itself."""
     from matplotlib.figure import Figure
 
     fig = Figure(figsize=(width, height), layout="constrained")
@@ -241,9 +234,6 @@ def figure_png(fig, dpi=100):
     Args:
         fig: matplotlib figure.
         dpi: pixels per inch, default 100.
-
-    Returns:
-        `bytes`.
     """
     from PIL import Image  # comes with matplotlib
 
