@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python -m
 .PHONY: help setup demo notebooks lab render html student data train generate doctor test test-notebooks test-slow test-browser mutants lint check clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /|/' | while IFS='|' read name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /|/' | while IFS='|' read name text; do printf '  make %-15s%s\n' "$$name" "$$text"; done
 
 setup: $(VENV)/installed  ## Make the environment .venv (CONSTRAINTS= takes the newest packages)
 
