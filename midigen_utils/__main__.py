@@ -80,11 +80,10 @@ def _model_to_train(options, midi_config):
     from .learn.checkpoints import load_model
 
     if options.start is None:
-        heads = {"head": options.head or "keys", "velocity": midi_config["velocity_bins"]}
         if options.ssm and options.model == "lstm":
             raise ValueError("--ssm is an option of the model mamba: leave it out")
-        form = {"ssm": options.ssm} if options.ssm else {}
-        return getattr(models, MODEL_NAMES[options.model or "mamba"])(**heads, **form)
+        form = {"head": options.head or "keys"} | ({"ssm": options.ssm} if options.ssm else {})
+        return getattr(models, MODEL_NAMES[options.model or "mamba"])(**form, velocity=midi_config["velocity_bins"])
     model = load_model(options.start)
     has = {"model": type(model).__name__, "head": model.config["head"], "ssm": model.config.get("ssm")}
     asked = {"model": MODEL_NAMES.get(options.model), "head": options.head, "ssm": options.ssm}

@@ -50,9 +50,8 @@ def luck(right, clips, choices):
     Notebook: 05_generation_and_playback
 
     Args:
-        right: guesses that were right, 0 to `clips`.
-        clips: guesses.
-        choices: what there was to choose from, 2 or more.
+        right, clips: guesses that were right, and all of them.
+        choices: how many names there were to choose from, 2 or more.
 
     Returns:
         Probability in (0, 1]: the upper tail of a binomial distribution.

@@ -120,8 +120,7 @@ def export_model(path, output):
     `load_model` gives a model of ordinary precision from it, and `fit` trains that one further.
 
     Args:
-        path: of a checkpoint of `fit`.
-        output: where to.
+        path, output: of a checkpoint of `fit`, and where to write.
 
     Returns:
         The size of the new file in bytes.

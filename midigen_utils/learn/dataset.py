@@ -158,8 +158,7 @@ class PieceBatches:
     Notebook: A3_scaling
 
     Args:
-        rolls: `RollSplit`, or a list of `(T, P)` arrays or tensors, as in `all_frames`.
-        sequence_length: frames T of a window, default 64.
+        rolls, sequence_length: as for `SequenceDataset`.
         batch_size: rows, default 64; fewer if there are fewer pieces.
         seed, device, transpose: as for `Batches`, but each piece is moved as a whole.
 

@@ -228,8 +228,7 @@ def make_optimizer(model, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY
 
     Args:
         model: `nn.Module`.
-        learning_rate: default 1e-3.
-        weight_decay: of the matrices, default 0.1.
+        learning_rate, weight_decay: default 1e-3, and 0.1 of the matrices.
 
     Returns:
         `torch.optim.AdamW` with two parameter groups.
@@ -254,8 +253,7 @@ def evaluate(model, rolls, device=None, threshold=None, batch_size=32, chunk=256
         rolls: `RollSplit` or a list of `(T, P)` arrays or tensors.
         device: `torch.device`, default the CPU; the model is moved there.
         threshold: see `FrameScores.result`.
-        batch_size: pieces side by side, default 32.
-        chunk: frames at a time, the state carried from one to the next, default 256. Neither changes the scores.
+        batch_size, chunk: pieces side by side, default 32, and frames at a time, default 256; the scores stay alike.
         shared: each of the processes of `torchrun` scores some of the pieces, and all get the scores of the whole.
             Every one of them must call it. Default: this process scores all pieces.
 

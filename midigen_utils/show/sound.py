@@ -73,22 +73,11 @@ def synthesize(notes_or_roll, config=MIDI_CONFIG, sample_rate=SAMPLE_RATE):
 
 
 def play_piano_roll(piano_roll, config, sample_rate=SAMPLE_RATE):
-    """A roll as an audio player in the notebook.
+    """A roll as an audio player in the notebook, an `IPython.display.Audio`; arguments and errors as for `synthesize`.
 
     One minute is 3.5 MB of notebook: `player` shows longer music in a hundredth of that.
 
     Notebook: 05_generation_and_playback
-
-    Args:
-        piano_roll: `(T, P)` floats in [0, 1]; every value above 0 sounds.
-        config: `MIDI_CONFIG` or a dict with its keys.
-        sample_rate: samples per second, default 22,050.
-
-    Returns:
-        `IPython.display.Audio`.
-
-    Raises:
-        ValueError: wrong shape or NaN.
     """
     from IPython.display import Audio
 
