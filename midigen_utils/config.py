@@ -27,16 +27,10 @@ SAVE_EVERY = 10.0  # minutes between checkpoints in the middle of an epoch
 
 
 def check_config(config):
-    """Refuse a ``MIDI_CONFIG`` that cannot describe a piano roll.
-
-    Args:
-        config: dict with the five keys of ``MIDI_CONFIG``.
-
-    Returns:
-        The same dict.
+    """Refuse a dict that cannot stand for ``MIDI_CONFIG``; returns it otherwise.
 
     Raises:
-        ValueError: a key is missing or its value out of range; says which.
+        ValueError: one of the five keys is missing or its value out of range; says which.
     """
     missing = sorted(MIDI_CONFIG.keys() - config.keys())
     if missing:
@@ -54,40 +48,19 @@ def check_config(config):
 
 
 def velocity_to_bin(velocity, config):
-    """MIDI velocities 1..127 to bins 1..velocity_bins of (nearly) equal width.
-
-    Args:
-        velocity: int array or int.
-        config: `MIDI_CONFIG`.
-
-    Returns:
-        The same shape, bins 1..velocity_bins.
-    """
+    """MIDI velocities 1..127, int or int array, to bins 1..velocity_bins of (nearly) equal width, same shape."""
     return 1 + (velocity - 1) * config["velocity_bins"] // 127
 
 
 def bin_to_velocity(bins, config):
-    """The velocity in the middle of each bin: `velocity_to_bin` gives the bin back.
-
-    Args:
-        bins: int array or int, 1..velocity_bins.
-        config: `MIDI_CONFIG`.
-
-    Returns:
-        The same shape, velocities 1..127.
-    """
+    """The velocity 1..127 in the middle of each bin 1..velocity_bins: `velocity_to_bin` gives the bin back."""
     return 1 + (2 * bins - 1) * 127 // (2 * config["velocity_bins"])
 
 
 def value_to_bin(values, velocity_bins=MIDI_CONFIG["velocity_bins"]):
-    """Velocities in [0, 1], the values of a roll, to bins: 0 stays 0, every other value gets a bin above 0.
+    """The values of a roll, floats in [0, 1] of any shape, to int64 bins 0..velocity_bins (the bin of 1.0; default 32).
 
-    Args:
-        values: float array in [0, 1].
-        velocity_bins: the bin of velocity 1.0, default 32.
-
-    Returns:
-        The same shape, int64, 0..velocity_bins.
+    0 stays 0, every other value gets a bin above 0.
     """
     return np.where(values > 0, np.clip(np.rint(values * velocity_bins), 1, velocity_bins), 0).astype(np.int64)
 
@@ -98,15 +71,7 @@ def count_keys(config):
 
 
 def scaled(full, fast):
-    """``full``, or ``fast`` when ``MIDIGEN_FAST=1``: how the tests shrink a notebook.
-
-    Args:
-        full: value for a reader.
-        fast: value for a quick run of the same cells.
-
-    Returns:
-        One of the two.
-    """
+    """The value ``full`` for a reader, or ``fast`` when ``MIDIGEN_FAST=1``: how the tests shrink a notebook."""
     return fast if os.environ.get("MIDIGEN_FAST") == "1" else full
 
 
@@ -119,11 +84,7 @@ def version():
 
 
 def seed_everything(seed):
-    """Seed Python's, NumPy's and torch's random numbers.
-
-    Args:
-        seed: int, 0 or above.
-    """
+    """Seed Python's, NumPy's and torch's random numbers with an int, 0 or above."""
     import torch
 
     random.seed(seed)
@@ -146,45 +107,33 @@ def pick_device(name=None):
     import torch
 
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name is None:
-        name = next(device for device, there in available.items() if there)
-    if not available.get(str(name).split(":")[0], False):  # "cuda:1" is a GPU, too
-        here = ", ".join(device for device, there in available.items() if there)
-        raise ValueError(f"no device {name!r} on this machine; there is: {here}")
+    here = [device for device, there in available.items() if there]
+    name = here[0] if name is None else name
+    if str(name).split(":")[0] not in here:  # "cuda:1" is a GPU, too
+        raise ValueError(f"no device {name!r} on this machine; there is: {', '.join(here)}")
     return torch.device(name)
 
 
 def autocast(device):
-    """Mixed precision where it pays: float16 on MPS, bfloat16 on CUDA (float16 before Ampere, as on T4 and V100).
+    """Mixed precision on a ``torch.device``: a context manager for forward and loss, not for backward.
 
-    On a CPU it computes in float32: bfloat16 only pays on CPUs with special
-    instructions, and is slower on the others.
-
-    Args:
-        device: ``torch.device``.
-
-    Returns:
-        A context manager; enter it around forward and loss, not around backward.
+    float16 on MPS, bfloat16 on CUDA (float16 before Ampere, as on T4 and V100), float32 on a CPU: bfloat16 only pays
+    on CPUs with special instructions, and is slower on the others.
     """
     import torch
 
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)  # before Ampere it is emulated, and slow
-        dtype = torch.bfloat16 if native else torch.float16
-        return torch.autocast("cuda", dtype=dtype)
+        return torch.autocast("cuda", dtype=torch.bfloat16 if native else torch.float16)
     if device.type == "mps":
         return torch.autocast("mps", dtype=torch.float16)
     return torch.autocast("cpu", enabled=False)
 
 
 def memory_used(device):
-    """The most memory that this process has used so far: on a GPU that of tensors, on a CPU all of it.
+    """The most bytes that this process has used so far: on a GPU those of tensors, on a CPU all.
 
-    Args:
-        device: ``torch.device``.
-
-    Returns:
-        Bytes, on MPS those held now, as it keeps no record; ``None`` where nobody tells (Windows without a GPU).
+    On MPS those held now, as it keeps no record; ``None`` where nobody tells (Windows without a GPU).
     """
     import torch
 

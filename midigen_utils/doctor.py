@@ -14,11 +14,7 @@ PACKAGES = ("torch", "numpy", "pretty_midi", "music21", "matplotlib", "jupyterla
 
 
 def report():
-    """Versions, device, sound, corpora and disk space, as text.
-
-    Returns:
-        `str` of several lines.
-    """
+    """Versions, device, sound, corpora and disk space, as a `str` of several lines."""
     import torch
 
     device = config.pick_device()

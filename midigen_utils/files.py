@@ -18,15 +18,9 @@ MIDI_DATA = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").exists() else Path.cwd(
 
 
 def find_data(name):
-    """Folder of a corpus: looked for in ``$MIDIGEN_DATA``, then in ``midi_data/``.
+    """``Path`` of a corpus's folder ``name``: in ``$MIDIGEN_DATA`` if it is there, else in ``midi_data/``.
 
     ``MIDIGEN_DATA`` lets a class share one copy of a corpus; it is only read.
-
-    Args:
-        name: folder name, such as ``"maestro-v3.0.0"``.
-
-    Returns:
-        ``Path`` of the first one that exists, else of where it would be written.
     """
     shared = os.environ.get("MIDIGEN_DATA")
     if shared and (Path(shared) / name).is_dir():
@@ -53,21 +47,14 @@ def atomic_write(path):
             yield temporary
             os.replace(temporary, path)
         finally:
-            if os.path.lexists(temporary):
-                temporary.unlink()
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path):
-    """Write a folder atomically (temporary folder, then rename).
+    """As `atomic_write`, for a folder to fill; an older one at `path` is replaced.
 
-    Args:
-        path: where the folder goes; an older one there is replaced. Where two processes could write it at the same
-            time, hold `one_process(path)`.
-
-    Yields:
-        `Path` of a temporary folder to fill. It takes the place of `path` when the block
-        ends well, and is removed when it does not.
+    Where two processes could write it at the same time, hold `one_process(path)`.
     """
     path = Path(path)
     temporary, old = (path.with_name(f".{path.name}.{word}") for word in ("tmp", "old"))
@@ -111,13 +98,10 @@ def one_process(path):
 
 @contextmanager
 def disk_errors_explained(path):
-    """Say what to do when the block cannot write: the disk is full, or the folder is read-only.
-
-    Args:
-        path: what the block writes; it is named.
+    """Say what to do when the block cannot write `path`: the disk is full, or the folder is read-only.
 
     Raises:
-        OSError: in place of the system's, of the same kind and `errno`.
+        OSError: in place of the system's, of the same kind and `errno`; names `path`.
     """
     try:
         yield
@@ -135,15 +119,10 @@ def disk_errors_explained(path):
         raise explained from error
 
 
-def slug(title, longest=60):
-    """A title as a file name of letters, digits and hyphens: "Étude No. 1" gives "étude-no-1".
+def slug(title):
+    """A title in any script as a file name of at most 60 letters, digits and hyphens: "Étude No. 1" gives "étude-no-1".
 
-    Args:
-        title: text, in any script.
-        longest: letters kept, default 60.
-
-    Returns:
-        Text without an ending; "untitled" where the title has neither letter nor digit.
+    It is "untitled" where the title has neither letter nor digit.
     """
     letters = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", title).lower())
-    return letters[:longest].strip("-") or "untitled"
+    return letters[:60].strip("-") or "untitled"

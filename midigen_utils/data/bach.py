@@ -29,12 +29,10 @@ YEAR = 1787  # of the last volume of the first printed collection; MAESTRO has t
 
 
 def read_list():
-    """The pinned list of works.
+    """The pinned list of works: ``(version, rows)``, the music21 that it was made with, and a dict per work.
 
-    Returns:
-        ``(version, rows)``: the music21 that it was made with, and a dict per work with
-        ``work``, ``title``, ``split``, ``melody``, ``final`` (pitch class the bass ends on),
-        ``notes`` (keys struck) and ``hash`` (of the score's notes).
+    Its keys are ``work``, ``title``, ``split``, ``melody``, ``final`` (pitch class the bass ends on), ``notes``
+    (keys struck) and ``hash`` (of the score's notes).
     """
     with open(LIST, encoding="utf-8", newline="") as file:
         version = file.readline().split()[-1]
@@ -42,10 +40,7 @@ def read_list():
 
 
 def score_paths():
-    """Where music21 keeps its scores of Bach.
-
-    Returns:
-        dict from work, such as ``"bwv269"``, to ``Path`` (the MusicXML, where there are more encodings).
+    """A dict from Bach's works in music21, such as ``"bwv269"``, to the ``Path`` of the MusicXML.
 
     Raises:
         FileNotFoundError: this music21 came without its corpus.
@@ -53,9 +48,8 @@ def score_paths():
     folder = Path(util.find_spec("music21").origin).parent / "corpus" / "bach"  # importing it would take seconds
     paths = {path.stem: path for path in sorted(folder.glob("bwv*")) if path.suffix in (".mxl", ".xml")}
     if not paths:
-        raise FileNotFoundError(
-            f"no scores in {folder}; get music21 with its corpus: pip install --force-reinstall music21"
-        )
+        advice = "get music21 with its corpus: pip install --force-reinstall music21"
+        raise FileNotFoundError(f"no scores in {folder}; {advice}")
     return paths
 
 
@@ -104,8 +98,7 @@ def _write_works(folder, version, rows):
         duration = seconds.max()
         # A tick is a millisecond, so the times are exact.
         write_midi(Notes(*seconds.T, *strikes[:, 2:].T), folder / f"{work}.mid", duration, ticks_per_beat=500)
-        composer = "Johann Sebastian Bach"
-        lines.append((composer, row["title"], row["split"], YEAR, f"{work}.mid", "", f"{duration:.3f}"))
+        lines.append(("Johann Sebastian Bach", row["title"], row["split"], YEAR, f"{work}.mid", "", f"{duration:.3f}"))
     if different:
         raise RuntimeError(
             f"music21 {metadata.version('music21')} has other notes than midigen's list for {len(different)} "

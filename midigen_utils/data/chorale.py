@@ -40,9 +40,6 @@ class Strike(NamedTuple):
     velocity: int
 
 
-# ---------------------------------------------------------------- the score
-
-
 def read_score(path):
     """Notes of one four-part score in MusicXML; grace notes and ornaments are left out.
 
@@ -102,31 +99,20 @@ def _events(part):
             elif element.tag == "forward":
                 now += duration
             elif element.tag == "note" and element.find("grace") is None:
-                in_chord = element.find("chord") is not None
-                onset = onset if in_chord else now
-                now = now if in_chord else now + duration
+                if element.find("chord") is None:
+                    onset, now = now, now + duration
                 longest = max(longest, now)
                 yield onset, duration, element
         start = longest
 
 
 def notes_hash(notes):
-    """Sixteen hex digits that change when any note of a score does.
-
-    Args:
-        notes: list of `ScoreNote`.
-
-    Returns:
-        str, the beginning of a SHA-256.
-    """
+    """Sixteen hex digits of a SHA-256 that change when any `ScoreNote` of a list does."""
     return hashlib.sha256("\n".join(" ".join(map(str, note)) for note in notes).encode()).hexdigest()[:16]
 
 
 def phrases(notes):
-    """Where the phrases of a chorale lie: each ends with a fermata, the last one with the piece.
-
-    Args:
-        notes: list of `ScoreNote`.
+    """Where the phrases of a list of `ScoreNote` lie: each ends with a fermata, the last one with the piece.
 
     Returns:
         list of ``(start, fermata, end)`` in 32nd notes: the fermata sounds in ``[fermata, end)``.
@@ -149,9 +135,6 @@ def phrases(notes):
         else:
             found.append((found[-1][2] if found else 0, fermata, end))
     return found
-
-
-# ---------------------------------------------------------------- the performance
 
 
 def _dice(sides, *what):
@@ -192,11 +175,8 @@ def perform(notes, work):
     """
     found = phrases(notes)
     arrive, depart = _clock(notes, found, work)
-    mean_pitch = [0] * 4
-    for part in range(4):
-        pitches = [note.pitch for note in notes if note.part == part] or [0]
-        mean_pitch[part] = sum(pitches) // len(pitches)
-
+    voices = [[note.pitch for note in notes if note.part == part] for part in range(4)]
+    mean_pitch = [sum(pitches) // max(len(pitches), 1) for pitches in voices]
     keys = {}  # pitch -> [[score onset, start, end, velocity], ...]
     for part, onset, duration, pitch, _ in notes:
         start, fermata, end = next(phrase for phrase in found if onset < phrase[2])
@@ -215,12 +195,11 @@ def perform(notes, work):
     for pitch, presses in keys.items():
         merged = []
         for onset, down, up, velocity in sorted(presses):
-            if merged and merged[-1][0] == onset:  # two voices on one key: one note
-                before = merged[-1]
+            before = merged[-1] if merged else None
+            if before and before[0] == onset:  # two voices on one key: one note
                 merged[-1] = [onset, min(before[1], down), max(before[2], up), max(before[3], velocity)]
             else:
-                if merged:  # the key must come up before it is struck again; who held it, holds on
-                    before = merged[-1]
+                if before:  # the key must come up before it is struck again; who held it, holds on
                     up = max(up, before[2])
                     before[2] = min(before[2], down - min(60, (down - before[1]) // 8))
                 merged.append([onset, down, up, velocity])

@@ -61,17 +61,7 @@ class Corpus:
     all_instruments: bool = False
 
     def split(self, name):
-        """The pieces of one split, in the corpus's order.
-
-        Args:
-            name: `"train"`, `"validation"` or `"test"`.
-
-        Returns:
-            List of `Piece`.
-
-        Raises:
-            ValueError: another name.
-        """
+        """List of the `Piece`s of the split `"train"`, `"validation"` or `"test"`; ValueError for another name."""
         if name not in SPLITS:
             raise ValueError(f"no split {name!r}; the splits are {', '.join(SPLITS)}")
         return [piece for piece in self.pieces if piece.split == name]
@@ -116,7 +106,7 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
     Args:
         folder: default `maestro-v3.0.0` below `$MIDIGEN_DATA` or `midi_data/`.
         name: name of the corpus.
-        all_instruments: take all tracks but drums of each file, not only pianos.
+        all_instruments: as for `load_corpus`.
 
     Returns:
         `Corpus` with the official splits. Listed paths that are missing are in `skipped`; how many MIDI files of the
@@ -147,8 +137,7 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
             skipped.append((path, "listed in the CSV but missing"))
     if not pieces:
         raise ValueError(f"{table}: none of its {len(skipped)} files is in {folder}")
-    listed = {piece.path for piece in pieces}
-    others = sum(path not in listed for path in midi_files(folder))
+    others = len(set(midi_files(folder)) - {piece.path for piece in pieces})
     if others:
         noun, are, were = ("file", "is", "was") if others == 1 else ("files", "are", "were")
         print(f"{others} MIDI {noun} in the folder {are} not on its list {table.name} and {were} not read")
@@ -167,7 +156,7 @@ def load_folder(folder, all_instruments=False):
 
     Args:
         folder: path.
-        all_instruments: take all tracks but drums, not only pianos.
+        all_instruments: as for `load_corpus`.
 
     Returns:
         `Corpus`; unreadable files are in `skipped` with the reason.
@@ -176,22 +165,19 @@ def load_folder(folder, all_instruments=False):
         ValueError: no usable MIDI file.
     """
     folder = Path(folder)
-    pieces, skipped = [], []
-    for path, (value, reason) in _hashes(folder, all_instruments).items():
-        if value is None:
-            skipped.append((path, reason))
-        else:
-            pieces.append((path, value))
-    if not pieces:
+    found = _hashes(folder, all_instruments)
+    skipped = tuple((path, reason) for path, (value, reason) in found.items() if value is None)
+    hashes = {path: value for path, (value, _) in found.items() if value is not None}
+    if not hashes:
         raise ValueError(f"{folder}: no usable MIDI file" + (f"; {skipped[0][1]}" if skipped else " (.mid, .midi)"))
-    split_of = {value: _split_by_hash(value) for value in sorted({value for _, value in pieces})}
+    split_of = {value: _split_by_hash(value) for value in sorted(set(hashes.values()))}
     for empty in (split for split in SPLITS if split not in split_of.values()):
         largest = max(SPLITS, key=list(split_of.values()).count)
         spare = [value for value, split in split_of.items() if split == largest]
         if len(spare) > 1 or empty == "train":
             split_of[spare[0]] = empty
-    pieces = tuple(Piece(path, split_of[value], title=path.stem) for path, value in pieces)
-    return Corpus(folder.resolve().name, folder, pieces, tuple(skipped), all_instruments)
+    pieces = tuple(Piece(path, split_of[value], title=path.stem) for path, value in hashes.items())
+    return Corpus(folder.resolve().name, folder, pieces, skipped, all_instruments)
 
 
 def midi_files(folder):

@@ -79,13 +79,11 @@ def _fetch(url, sha256, folder):
     try:
         source.fetch(name, downloader=download, processor=pooch.Unzip(extract_dir="."))
     except requests.HTTPError as error:
-        raise OSError(
-            f"{url} answers HTTP {error.response.status_code}: try again later, or the file is gone"
-        ) from None
+        status = error.response.status_code
+        raise OSError(f"{url} answers HTTP {status}: try again later, or the file is gone") from None
     except requests.RequestException as error:
-        raise OSError(
-            f"could not download {url} ({error}). Check your internet connection and run this again"
-        ) from None
+        advice = "Check your internet connection and run this again"
+        raise OSError(f"could not download {url} ({error}). {advice}") from None
     except ValueError:
         raise OSError(
             f"{url} gives another file than the published one (SHA-256 {sha256}): it may be the login page of your "
