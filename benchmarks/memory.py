@@ -6,32 +6,31 @@
 
 The first two are the tasks of the Mamba paper (arXiv 2312.00752, section 4.1), smaller. In the third a model learns
 with its state carried along whole pieces; then it is tested with the state reset more or less often. Minutes are
-processor time of the training, so that other work on the machine weighs less; the learning rate falls to 0 in them.
+processor time of the training, so that other work on the machine weighs less; the learning rate falls to 0 in them
+(`budget.py`).
 """
 
 import argparse
 import platform
 import sys
-import time
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
+import budget
 import numpy as np
 import torch
 import torch.nn.functional as F
+from budget import Budget
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from midigen_utils.config import GRAD_CLIP, MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH  # noqa: E402
-from midigen_utils.data.corpus import load_maestro  # noqa: E402
-from midigen_utils.data.rolls import load_piano_rolls  # noqa: E402
-from midigen_utils.learn.dataset import all_frames  # noqa: E402
-from midigen_utils.learn.metrics import fit_baselines, frame_nll  # noqa: E402
-from midigen_utils.learn.training import make_optimizer  # noqa: E402
-from midigen_utils.models.lstm import MusicLSTM  # noqa: E402
-from midigen_utils.models.mamba import MusicMamba  # noqa: E402
+from midigen_utils.config import MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH
+from midigen_utils.data.corpus import load_maestro
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.learn.dataset import all_frames
+from midigen_utils.learn.metrics import carry, fit_baselines, frame_nll
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 BLANK, MARKER, SYMBOLS = 0, 1, 8  # of the toys: frame t is symbol x[t], and 2 .. 9 are what must be remembered
 COPIED = 4  # symbols in a sequence of the copying task
@@ -91,17 +90,7 @@ def ask(model, x, where):
 
 def train(model, next_loss, minutes):
     """Train with the losses that `next_loss()` gives, for minutes of processor time. Returns cells for the table."""
-    model.train()
-    optimizer, begin, steps = make_optimizer(model, LEARNING_RATE), time.process_time(), 0
-    while (part := (time.process_time() - begin) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, (steps + 1) / 100) * (1 - part)
-        loss = next_loss()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
-        optimizer.step()
-        steps += 1
+    steps = sum(1 for _ in budget.train(model, next_loss, Budget(minutes), LEARNING_RATE))
     model.eval()
     return f"{sum(p.numel() for p in model.parameters()):,} | {steps:,}"
 
@@ -145,14 +134,6 @@ def streams(rolls, rows, length, generator):
         window = torch.stack([frames[start : start + length + 1] for start in position.tolist()]) > 0
         yield window[:, :-1].float(), window[:, 1:].float(), fresh
         position += length
-
-
-def carry(hidden, fresh):
-    """The state for the next window: no gradient goes back through it, and rows that begin a piece start from zero."""
-    rows = fresh.nonzero()[:, 0]
-    if isinstance(hidden[0], tuple):  # MusicMamba: a tuple per block, each part (B, ...)
-        return tuple(tuple(part.detach().index_fill(0, rows, 0) for part in block) for block in hidden)
-    return tuple(part.detach().index_fill(1, rows, 0) for part in hidden)  # MusicLSTM: each part (layers, B, .)
 
 
 def pieces_loss(model, rolls, seed):

@@ -29,15 +29,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from midigen_utils.config import MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH  # noqa: E402
-from midigen_utils.data.corpus import load_corpus, load_maestro  # noqa: E402
-from midigen_utils.data.descriptors import describe, durations, keys_sounding, pitch_class_histogram  # noqa: E402
-from midigen_utils.data.piano_roll import roll_to_notes  # noqa: E402
-from midigen_utils.data.rolls import load_piano_rolls  # noqa: E402
-from midigen_utils.learn.checkpoints import load_checkpoint, load_model  # noqa: E402
-from midigen_utils.models.generation import DEFAULT_VELOCITY, generate_music  # noqa: E402
+from midigen_utils.config import MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH
+from midigen_utils.data.corpus import load_corpus, load_maestro
+from midigen_utils.data.descriptors import describe, durations, keys_sounding, pitch_class_histogram
+from midigen_utils.data.piano_roll import roll_to_notes
+from midigen_utils.data.rolls import load_piano_rolls
+from midigen_utils.learn.checkpoints import load_checkpoint, load_model
+from midigen_utils.models.generation import DEFAULT_VELOCITY, generate_music
 
 FS = MIDI_CONFIG["fs"]
 MEASURES = (

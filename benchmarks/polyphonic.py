@@ -24,19 +24,18 @@ import numpy as np
 import scipy.io
 import torch
 import torch.nn.functional as F
+from budget import Budget
+from budget import train as budget_train
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from midigen_utils.config import GRAD_CLIP, NUM_PITCHES  # noqa: E402
-from midigen_utils.learn.training import make_optimizer  # noqa: E402
-from midigen_utils.models.chords import ChordHead  # noqa: E402
-from midigen_utils.models.lstm import MusicLSTM  # noqa: E402
-from midigen_utils.models.mamba import MusicMamba  # noqa: E402
+from midigen_utils.config import NUM_PITCHES
+from midigen_utils.models.chords import ChordHead
+from midigen_utils.models.lstm import MusicLSTM
+from midigen_utils.models.mamba import MusicMamba
 
 SHIFTS = range(-5, 7)  # semitones
 WINDOWS, FRAMES = (16, 32, 64, 128), 640  # frames of a window, a quarter of the time each; frames of a step
-LEARNING_RATE, WARM_UP = 5e-3, 100  # highest, reached after so many steps; then half a cosine to 0 in the minutes
+LEARNING_RATE = 5e-3  # highest; it falls to 0 in the minutes (budget.py)
 DROPOUT = 0.3  # of features, the same ones in all frames of a window
 WEIGHT_DECAY = 0.3  # of matrices; at 0.01 the models learn the pieces by heart
 AVERAGE = 0.998  # the weights that are evaluated are a running mean; this much of it is kept in each step
@@ -145,18 +144,28 @@ def train(model, splits, minutes, seed, log):
     """Train for minutes of wall clock, validation included. Returns the best averaged model and what it took."""
     generator = torch.Generator().manual_seed(seed)
     weights = torch.tensor([float(len(piece)) for piece in splits["train"]])
-    optimizer = make_optimizer(model, LEARNING_RATE)
-    optimizer.param_groups[0]["weight_decay"] = WEIGHT_DECAY
-    average = copy.deepcopy(model)
-    begin = time.perf_counter()
-    best, best_state, steps, frames_seen, next_check, fraction = math.inf, None, 0, 0, 1 / CHECKS, 1.0
+    average, budget = copy.deepcopy(model), Budget(minutes, time.perf_counter)
+    best, best_state, steps, frames_seen, next_check = math.inf, None, 0, 0, 1 / CHECKS
+
+    def next_loss():
+        nonlocal frames_seen
+        window = WINDOWS[min(int(budget.part * len(WINDOWS)), len(WINDOWS) - 1)]
+        frames, real, shift = draw(splits["train"], weights, window, generator)
+        frames_seen += int(real.sum())
+        return -model(frames, shift)[0][real].mean()
+
+    fraction, training = 1.0, budget_train(model, next_loss, budget, LEARNING_RATE, WEIGHT_DECAY)
+    next(training)
     while True:
-        seconds = time.perf_counter() - begin
-        part = seconds / (60 * minutes)
-        if part >= min(next_check, 1):
+        steps += 1
+        with torch.no_grad():  # early on the mean is over the few steps there were
+            kept = min(AVERAGE, steps / (steps + 10))
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - kept)
+        if budget.part >= min(next_check, 1):
+            seconds = budget.seconds
             validation = evaluate(average, splits["validation"])
-            took = time.perf_counter() - begin - seconds
-            next_check = part + max(1 / CHECKS, took / SHARE / (60 * minutes))
+            took = (budget.seconds - seconds) / 60 / minutes
+            next_check = seconds / 60 / minutes + max(1 / CHECKS, took / SHARE)
             if validation < best:
                 best, best_state = validation, copy.deepcopy((average.state_dict(), model.state_dict()))
             elif validation > best + WORSE:  # it learns by heart: back to the best, and on with smaller steps
@@ -164,25 +173,12 @@ def train(model, splits, minutes, seed, log):
                 for network, state in zip((average, model), best_state):
                     network.load_state_dict(state)
             print(f"{seconds:6.0f} s  {steps:6d} steps  validation {validation:.4f}  best {best:.4f}", file=log)
-            if part >= 1:
-                break
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * fraction * min(1, (steps + 1) / WARM_UP, (1 + math.cos(math.pi * part)) / 2)
-        model.train()
-        window = WINDOWS[int(part * len(WINDOWS))]
-        frames, real, shift = draw(splits["train"], weights, window, generator)
-        loss = -model(frames, shift)[0][real].mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
-        optimizer.step()
-        steps += 1
-        frames_seen += int(real.sum())
-        with torch.no_grad():  # early on the mean is over the few steps there were
-            kept = min(AVERAGE, steps / (steps + 10))
-            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - kept)
+        try:
+            training.send(fraction)
+        except StopIteration:
+            break
     average.load_state_dict(best_state[0])
-    return average, best, {"steps": steps, "frames_seen": frames_seen, "seconds": round(seconds, 1)}
+    return average, best, {"steps": steps, "frames_seen": frames_seen, "seconds": round(budget.seconds, 1)}
 
 
 def main():
