@@ -55,10 +55,11 @@ def train(model, next_loss, budget, learning_rate, weight_decay=0.1):
         The optimiser after each step, so that the caller may look in; a number sent back scales the learning rate
         from then on.
     """
-    optimizer, steps, scale = make_optimizer(model, learning_rate, weight_decay), 0, 1.0
-    while (part := budget.part) < 1:
+    with budget.paused():
+        optimizer, steps, scale = make_optimizer(model, learning_rate, weight_decay), 0, 1.0
+    while (part := budget.part) < 1 or steps == 0:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * scale * min((steps + 1) / WARM_UP, (1 + math.cos(math.pi * part)) / 2)
+            group["lr"] = learning_rate * scale * min((steps + 1) / WARM_UP, (1 + math.cos(math.pi * min(part, 1))) / 2)
         model.train()
         loss = next_loss()
         optimizer.zero_grad()

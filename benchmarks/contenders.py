@@ -34,7 +34,7 @@ class CausalTransformer(FrameModel):
     the half before it; the state that is handed on is that half.
     """
 
-    def __init__(self, width=176, layers=4, attention_heads=8, context=128, dropout=0.1, **heads):
+    def __init__(self, width=192, layers=4, attention_heads=8, context=128, dropout=0.1, **heads):
         super().__init__(
             width,
             width=width,
@@ -75,7 +75,7 @@ class MinGRU(FrameModel):
     Source: Feng et al. 2024, arXiv 2410.01201, section 3.1 and appendix B (the scan in logarithms).
     """
 
-    def __init__(self, width=248, layers=6, **heads):
+    def __init__(self, width=264, layers=8, **heads):
         super().__init__(width, width=width, layers=layers, **heads)
         self.embed = nn.Linear(self.config["num_pitches"], width)
         self.norms = nn.ModuleList(nn.RMSNorm(width) for _ in range(layers))
