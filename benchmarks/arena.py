@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from budget import Budget, train
+from budget import Budget, endless, train
 from contenders import CONTENDERS
 
 from midigen_utils.config import MIDI_CONFIG
@@ -150,14 +150,6 @@ def run(contender, corpus, seed, minutes, learning_rate, kind, rolls):
         line |= {"test": rounded(summary(test)), "test_pieces": test}
     append(line)
     return line
-
-
-def endless(batches):
-    """The batches of epoch after epoch."""
-    epoch = 0
-    while True:
-        yield from batches.epoch(epoch)
-        epoch += 1
 
 
 def rounded(scores):

@@ -1,5 +1,6 @@
 """The training loop that the benchmarks share: as many steps as fit into a budget of processor time."""
 
+import itertools
 import math
 import time
 from contextlib import contextmanager
@@ -68,3 +69,9 @@ def train(model, next_loss, budget, learning_rate, weight_decay=0.1):
         optimizer.step()
         steps += 1
         scale = (yield optimizer) or scale
+
+
+def endless(batches):
+    """The batches of epoch after epoch, from `Batches`."""
+    for epoch in itertools.count():
+        yield from batches.epoch(epoch)
