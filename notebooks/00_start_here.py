@@ -40,8 +40,8 @@ listen(mamba, "The pretrained MusicMamba")
 
 # %% [markdown]
 # What to see: orange notes were given, blue ones are the network's. (Turn the volume down before the first one: it
-# presses about half of the keyboard in every row, and other keys in the next.) The others keep to the middle of the
-# keyboard, hold notes, and strike several keys at once.
+# presses about half of the keyboard in every row, and other keys in the next.) The others hold notes, and now and then
+# strike several keys at once. The Mamba keeps to the middle of the keyboard; the LSTM soon leaves it for both sides.
 #
 # How large are these networks? Each of these numbers has to be found by training.
 
