@@ -273,8 +273,8 @@ assert count[-1] == 0 and count.min() >= 0
 #
 # A piano has one more trick. While the right pedal is down, a string goes on sounding after its key was let go. In
 # the file that is a stream of *control changes*, number 64, with a value from 0 (up) to 127 (down); from 64 on the
-# pedal counts as down. Chorales have none, so here is a tiny piece: three short notes, and the pedal down from
-# 0.1 s to 2 s.
+# pedal counts as down. In our chorales it never goes down (the files have one pedal-up, which marks their end), so
+# here is a tiny piece: three short notes, and the pedal down from 0.1 s to 2 s.
 
 # %% tags=["nbval-check-output"]
 three = Notes(
