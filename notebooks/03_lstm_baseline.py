@@ -523,7 +523,8 @@ for steps in (1, 30, 1000):
 
 # %% [markdown]
 # Every `EVERY` steps we look at six validation pieces. `evaluate` reads each from its start to its end. Training takes
-# two minutes or so. While it runs: the rows below have to fall below Markov-1, and they start at 61.
+# two minutes or so, and several times as long on a machine that is busy with other work. While it runs: the rows below
+# have to fall below Markov-1, and they start at 61.
 
 # %% tags=["nbval-ignore-output"]
 history, started = [], time.perf_counter()
