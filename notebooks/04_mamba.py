@@ -12,7 +12,7 @@
 # - measure how far back a model looks, and watch it decide while it reads a piece.
 #
 # You need notebooks 02 and 03 and a little torch: tensors, `nn.Linear`, the training loop. It is the longest of the
-# lessons. It runs in about four minutes on two CPU cores.
+# lessons. It runs in about four minutes on two CPU cores that have nothing else to do.
 
 # %% tags=["nbval-ignore-output"]
 import math
