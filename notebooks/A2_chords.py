@@ -782,14 +782,15 @@ print(f"{100 * share:.0f} % of the frames have an onset; of the gap, {100 * shar
 # %%
 if CHORALES:
     assert trained["chords"]["nll_onset"] < trained["coins"]["nll_onset"] - MARGIN
-    assert scores[3][2] < trained["coins"]["nll_onset"], "intervals alone are better than a memory with coins"
+    assert abs(scores[3][0] - trained["coins"]["nll"]) < 0.2, "intervals alone are worth as much as a memory with coins"
 
 # %% [markdown]
 # Compare the last two lines. They have the same memory and the same layers, and the coins had more steps; the last
 # column says how much time each had. What is left between them is the price of independence, as far as so small a
 # training shows it: one seed, one learning rate. The line below says where it is paid: where something begins,
-# mostly. Then compare the coins with the line above them: a model without any memory, with a few hundred weights,
-# which sees the lower keys, needs fewer nats at onsets than an LSTM which does not.
+# mostly. Then compare the coins with the line above them. A model without any memory, with a few hundred weights,
+# which sees the lower keys, needs 1.62 nats per frame; the LSTM, which does not see them, needs 1.68. At
+# onsets its memory does help: 9.24 nats against 9.54.
 #
 # Is it the same for all music? The same cells on MAESTRO (`MIDIGEN_CORPUS=maestro`, 290 performances, their first 60 s,
 # one run) gave 4.47 nats with coins and 4.17 with chords, at onsets 8.44 and 8.06. The gap is smaller: pianists play
