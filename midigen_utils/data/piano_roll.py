@@ -100,11 +100,14 @@ def notes_to_roll(notes, config, duration=0.0):
         first = f"the first one begins at {notes.start[order].min():.1f} s"
         advice = "`--whole-pieces`, or None for `max_duration` in the config, reads all of a piece"
         raise ValueError(f"no notes in the first {config['max_duration']} s: {first} ({advice})")
-    bins = velocity_to_bin(notes.velocity[order], config)
-    roll = np.zeros((T, count_keys(config)), dtype=np.uint8)
-    for note in np.flatnonzero(kept):  # no two notes share a cell
-        roll[on[note] : off[note], key[note]] = bins[note]
-    return roll
+    kept &= off > on
+    on, off, key = on[kept], off[kept], key[kept]
+    bins = velocity_to_bin(notes.velocity[order[kept]], config).astype(np.uint8)
+    # No two notes share a cell, so a key's velocity is the sum of all that its onsets added and its ends took away.
+    change = np.zeros((T + 1, count_keys(config)), dtype=np.uint8)
+    change[on, key] += bins
+    change[off, key] -= bins  # below 0 it wraps around, and so does the sum
+    return change.cumsum(axis=0, dtype=np.uint8)[:T]
 
 
 def roll_to_notes(piano_roll, config, velocity_threshold=0.3):
