@@ -290,6 +290,7 @@ def _add_generate_options(sub):
     _number(sub, "seconds", _seconds, 30.0, "how much to compose")
     _number(sub, "temperature", float, 0.8, "above 0; higher is more surprising")
     _number(sub, "seed", int, 0, "of all random numbers: another one gives another take")
+    sub.add_argument("--random-seed", dest="seed", type=int, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     sub.add_argument("--name", help="of the files in midi_data/generated (default: the title of the beginning)")
 
 

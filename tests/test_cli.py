@@ -218,14 +218,17 @@ def test_takes_never_overwrite_each_other(tmp_path, midi_data):
     assert len(list((midi_data / "generated").iterdir())) == 16
 
 
-def test_the_same_seed_gives_the_same_music_and_another_one_other_music(tmp_path, midi_data):
+def test_the_seed_is_the_random_number_and_its_old_name_still_works(tmp_path, midi_data, capsys):
     save_small(midi_data / "best_model.pt")
-    for more in (["--seed", "7"], ["--seed", "7"], ["--seed", "8"]):
+    for more in (["--seed", "7"], ["--random-seed", "7"], ["--seed", "8"]):
         assert generate_from("random", *more) == 0
     same, again, other = (
         (midi_data / "generated" / f"a-random-pattern-t0.8-{end}.mid").read_bytes() for end in ("r7", "r7-2", "r8")
     )
     assert same == again != other
+    with pytest.raises(SystemExit):
+        __main__.main(["generate", "--help"])
+    assert "random-seed" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("seconds", ["nan", "-3", "0", "inf", "four"])

@@ -108,9 +108,11 @@ def load_model(path=None, device=None, model_class=None):
         )
     for candidate in [model_class or MODELS[name]] if model_class or name else MODELS.values():
         try:
-            return _build(candidate, state).to(device or "cpu").eval()
+            model = _build(candidate, state)
         except Exception as error:  # whatever weights and options that do not fit lead to
             problem = error
+        else:
+            return model.to(device or "cpu").eval()
     raise ValueError(f"{path}: weights of another model{other}; {str(problem)[:300]}")
 
 
