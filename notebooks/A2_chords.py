@@ -12,7 +12,7 @@
 # - find our place in a table of published results.
 #
 # You need notebooks 03 and 05 (nats, logits, the training loop, free running). No music theory. It takes two
-# to three minutes on two CPU cores, and most of them are training.
+# to three minutes on two free CPU cores (the run shown took longer), and most of them are training.
 
 # %% tags=["nbval-ignore-output"]
 import itertools
@@ -80,9 +80,9 @@ chords = generate_music(pretrained, seed, CLIP, head="chords", random_seed=2)
 player(chords, title="MusicMamba, chords", seed_frames=len(seed))
 
 # %% [markdown]
-# What to see: orange is given, blue is the model's. With coins, most blue notes are short specks, some of them far
-# away from all others. With chords, most notes last, and there are voices to follow. (The memory of this model was
-# trained for chords, and the coins learned to read it on the side. Below we train both in the same way.)
+# What to see: orange is given, blue is the model's. With coins, there are four times as many blue notes, many of
+# them far away from all others. With chords, most notes last, and there are voices to follow. (The memory of this model
+# was trained for chords, and the coins learned to read it on the side. Below we train both in the same way.)
 #
 # ## Two chords on six keys
 #
@@ -371,7 +371,7 @@ assert math.isclose(scores[0][0], evaluate(markov, validation)["nll"], rel_tol=1
 assert scores[3][2] < scores[2][2] < scores[1][2] < scores[0][2], "each step tells something about onsets"
 
 # %% [markdown]
-# Read it from the top. What the neighbours did one frame ago helps a little. The two steps after that need no better
+# Read it from the top. What the neighbours did one frame ago helps already. The two steps after that need no better
 # memory of the past, only the lower keys of the frame itself. The first of them says **when**: in a chorale voices
 # move together, and a key that knows that a lower one has moved expects to move. The second says **what**: which notes
 # go with those below. A model of coins cannot have either.
@@ -793,9 +793,9 @@ if CHORALES:
 # onsets its memory does help: 9.24 nats against 9.54.
 #
 # Is it the same for all music? The same cells on MAESTRO (`MIDIGEN_CORPUS=maestro`, 290 performances, their first 60 s,
-# one run) gave 4.47 nats with coins and 4.17 with chords, at onsets 8.44 and 8.06. The gap is smaller: pianists play
-# runs and broken chords, 1.65 keys struck together on average where Bach's choir has 2.72 (you will see that figure
-# below), so there is less to agree about.
+# one run) gave 4.47 nats with coins and 4.17 with chords, at onsets 8.44 and 8.06. At onsets the gap is smaller:
+# pianists play runs and broken chords, 1.65 keys struck together on average where Bach's choir has 2.68 (you will see
+# that figure below), so there is less to agree about.
 #
 # What does the head do at each look? We take the frame of a real piece in which most keys are struck. On top stand the
 # coins of the one model, below the looks of the other, which is told the true notes one after the other.
@@ -1010,7 +1010,7 @@ assert np.abs(got - wanted).max() < 0.02 and CANDIDATES == 32
 # (`fit(..., transpose=5)`) is the cheap substitute. *Other orders.* Top-down, or the melody first, or all orders at
 # once, as in orderless NADE. *Other joint models.* RBMs (RNN-RBM), whose probability cannot be computed exactly, and
 # models that write a frame as a row of words (the Transformers of music), which have one long chain in place of two
-# nested ones. *A long training.* Ours took a minute or so for each head, with one seed; the table above has longer
+# nested ones. *A long training.* Ours took a minute or two for each head, with one seed; the table above has longer
 # ones.
 #
 # ## Summary
