@@ -99,7 +99,7 @@ print(f"after 2 s:  wiped {cost['wiped'][:, 32:].mean():.2f}, carried {cost['car
 # %% [markdown]
 # What to see: at the left, in the first second, the wiped model (orange) pays: we suppose that it lacks for how long
 # the keys have been down, the tempo and the tonality of the piece. Then it has heard most of what it needs. What lies
-# between the curves at the right is what music of more than two seconds ago is worth to this model: little, 0.05 nats
+# between the curves at the right is what music of more than two seconds ago is worth to this model: little, 0.06 nats
 # a frame by the second line of numbers. Where both curves rise and fall together, it is the music that does. (These
 # are chorales, and the model learned from performances. The section on memory in `docs/results.md` asks the same of
 # other models, on performances.)
@@ -196,9 +196,10 @@ for name, right in toy.items():
 # %% [markdown]
 # Trained and read with its memory wiped, the model answers the first question and guesses the others, like a coin. It
 # must: the call is not in the window that it reads, so nothing could answer. In the next rows the same training gets
-# its memory back for the reading, and in our full run each seed makes something else of it: right, half right like a
-# coin, or wrong every time (0 %). Nobody taught these models what to do with a state older than a window. With the
-# memory carried in training, too, windows of 16 are enough, although no gradient ever went further than 16 frames.
+# its memory back for the reading, and in our full run that helps none of the three seeds: they go on guessing. (From
+# other initial weights one was right at the second question, and one was wrong every time.) Nobody taught these models
+# what to do with a state older than a window. With the memory carried in training, too, windows of 16 are enough,
+# although no gradient ever went further than 16 frames.
 
 # %%
 assert wiped[0] > 0.95 and max(wiped[1:]) < 0.7
@@ -287,8 +288,8 @@ for name, carried in (("trained on windows", False), ("trained along pieces", Tr
 
 # %% [markdown]
 # Read the table in three steps, with the numbers of our full run. Down the left column both models read with their
-# memory wiped: 0.10 nats are the difference of the *trainings* (along pieces it also made 9 % more steps, with 5 %
-# more frames, because no rest of a piece is left out). Along the lower row, 0.04 nats are what the memory gives in
+# memory wiped: 0.075 nats are the difference of the *trainings* (along pieces it also made 9 % more steps, with 5 %
+# more frames, because no rest of a piece is left out). Along the lower row, 0.11 nats are what the memory gives in
 # *reading*, to the model that was trained to use it. Along the upper row it gives nothing: this model was trained on
 # windows, and has no use for a longer memory. (One seed, a minute of training: a hint, no proof. A quick test of the
 # notebook is too short to show anything.)
@@ -595,8 +596,8 @@ _ = ax.set_xticks(sizes, sizes)
 # What to see: gradients of single windows have little in common; each doubling of the batch makes two batches agree
 # more. Think of a gradient as a signal, which all windows share, and noise, which averages out. A cosine of one half
 # (dotted) marks the batch in which both are equally strong, here near 4 windows. Far below it a batch of twice the
-# size is nearly worth two steps, far above it hardly more than one. Up to 64 our curve climbs less and less. This is
-# one measurement, of the last block of the pretrained Mamba. That one was trained on performances; if we read
+# size is nearly worth two steps, far above it hardly more than one. From 4 to 64 our curve climbs less and less. This
+# is one measurement, of the last block of the pretrained Mamba. That one was trained on performances; if we read
 # chorales, we suppose they agree sooner, because they tell it something in common. (McCandlish et al. call the place
 # of the dotted line, roughly, the *gradient noise scale*, and find that it grows during training.)
 
