@@ -588,8 +588,8 @@ for few, more in (("a quarter", "half"), ("half", "all")):
     print(f"{more} better than {few}, piece by piece:", *(f"{nats:.3f}" for nats in gain), f" mean {gain.mean():.3f}")
 
 # %% [markdown]
-# If all signs agree, believe it, for these pieces and this one run. The fewer agree, the more of it may be luck: in
-# our full run five of six did between the half and the whole.
+# If all signs agree, believe it, for these pieces and this one run. (In our full run all six do, in both lines.) The
+# fewer agree, the more of it may be luck.
 #
 # ## Start from a model that knows music, or from nothing?
 #
@@ -759,7 +759,7 @@ print(said)
 #   one in a text editor, and fetch it again.
 # - **Music too fast or too slow.** The file's tempo is wrong. Compare its notes a second with other files, and listen;
 #   set the tempo in a notation program and export again.
-# - **"The validation split is empty".** One different piece only. With two, training runs, but `test` is empty, and
+# - **"The validation split has no piece".** One different piece only. With two, training runs, but `test` is empty, and
 #   nothing is left for a last score. Get three or more, or write a list as above.
 # - **Most pieces in one split.** Small numbers: chance. Write a list, and count minutes, not pieces.
 # - **Validation suspiciously good.** Copies in two splits: interval words, one split for each family.
