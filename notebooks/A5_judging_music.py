@@ -458,9 +458,9 @@ print(f"between two halves of real music, 95 of 100 such numbers are {chance:.1f
 #   it, and none knows that the melody is gone. *Backwards*, beginnings become ends; voices that begin a row apart need
 #   not end a row apart. Rhythm can notice that, and not that time runs the wrong way. (Such doors depend on the corpus.
 #   With MAESTRO, where keys come and go as they like, most of them are closed: run it, and see which alarms are left.)
-# - The lines at the bottom: every measure tells what the Mamba writes from this corpus, most of them what the LSTM
-#   writes. The pretrained models learned from pianists, and if the corpus is Bach, much of this is a difference of
-#   *style*. (Their sets are smaller, and luck is a little larger there.)
+# - The lines at the bottom: every measure tells what the LSTM writes from this corpus, two of them barely, and all but
+#   polyphony what the Mamba writes. The pretrained models learned from pianists, and if the corpus is Bach, much of
+#   this is a difference of *style*. (Their sets are smaller, and luck is a little larger there.)
 #
 # Why is upside down invisible? Polyphony, density and rhythm do not know high from low. Entropy asks how many notes a
 # pitch class has, and not which it is. And the notes of a major scale, turned round, are the notes of another major
