@@ -313,6 +313,22 @@ BROKEN = [  # entries of a checkpoint that do not fit
 ]
 
 
+@pytest.mark.parametrize("damage", ["missing", "another shape", "step before 0"])
+def test_moments_of_the_optimiser_that_do_not_fit_are_named_before_a_step_is_taken(damage, toy_rolls, tmp_path):
+    quick(small(), toy_rolls, tmp_path, epochs=1)
+    state = torch.load(tmp_path / "last_model.pt", weights_only=True)
+    moments = state["optimizer_state_dict"]["state"][0]
+    if damage == "missing":
+        del moments["exp_avg"]
+    elif damage == "another shape":
+        moments["exp_avg_sq"] = torch.zeros(3)
+    else:
+        moments["step"] = torch.tensor(-1.0)
+    torch.save(state, tmp_path / "last_model.pt")
+    with pytest.raises(ValueError, match="cannot resume: .*last_model.pt is damaged"):
+        quick(small(), toy_rolls, tmp_path, epochs=2, resume=True)
+
+
 def test_whatever_entry_of_a_checkpoint_does_not_fit_resuming_says_so_in_one_clear_error(toy_rolls, tmp_path):
     quick(small(), toy_rolls, tmp_path, epochs=1)
     state = torch.load(tmp_path / "last_model.pt", weights_only=True)

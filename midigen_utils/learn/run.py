@@ -113,6 +113,9 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer_state_dict"])
         for group, own in zip(self.optimizer.param_groups, groups):  # of this device and version, not the file's
             group.update(own)
+        for weight, moments in self.optimizer.state.items():  # else the first step would fail, or train on nonsense
+            if not moments["exp_avg"].shape == moments["exp_avg_sq"].shape == weight.shape or moments["step"] < 0:
+                raise ValueError("moments of other weights")
         self.scaler.load_state_dict(state["scaler_state_dict"] or self.scaler.state_dict())  # the CPU saves none
         self.state = _moved(state["carried"][parallel.rank() % len(state["carried"])], self.device)
         self.history, self.epoch, self.step = state["history"], state["epoch"] + 1, state["step"]
