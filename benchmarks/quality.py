@@ -21,11 +21,13 @@ from budget import Budget, endless
 from midigen_utils.config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, SEQUENCE_LENGTH, STRIDE
 from midigen_utils.data.corpus import load_corpus
 from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.dataset import Batches, SequenceDataset
-from midigen_utils.learn.metrics import TrainingLoss, fit_baselines, velocity_scores
+from midigen_utils.learn.dataset import Batches, SequenceDataset, each_piece
+from midigen_utils.learn.metrics import TrainingLoss, fit_baselines
 from midigen_utils.learn.training import evaluate
+from midigen_utils.models.frame_model import in_eval
 from midigen_utils.models.lstm import MusicLSTM
 from midigen_utils.models.mamba import MusicMamba
+from midigen_utils.models.velocity import loudness
 
 CORES = {
     "MusicLSTM": MusicLSTM,
@@ -47,6 +49,53 @@ def train(model, frames, options, seed):
         return loss_function(x, y, valid)[0] / valid.numel()
 
     return sum(1 for _ in budget.train(model, next_loss, Budget(options.minutes), options.learning_rate))
+
+
+@torch.no_grad()
+def velocity_scores(model, rolls, train_rolls):
+    """How well a model foretells how hard keys are struck, beside two guesses that need no model.
+
+    Args:
+        model: `FrameModel` with a `VelocityHead`, on the CPU.
+        rolls: `RollSplit` or list of `(T, P)` arrays to score; only keys struck after the first frame count.
+        train_rolls: the training split, which gives the median.
+
+    Returns:
+        Dict: `nll`, nats per note; mean absolute errors in bins of the median that the model foretells (`error`), of
+        repeating the last velocity (`error_last`: the mean of the notes struck last) and of the training split's
+        median velocity (`error_median`); `notes`, how many were scored.
+
+    Raises:
+        ValueError: the model has no velocity head.
+    """
+    if model.velocity is None:
+        raise ValueError("this model has no velocity head; build it with velocity=32 and train it")
+    struck_with = torch.zeros(256, dtype=torch.int64)  # how often each bin
+    for piece in each_piece(train_rolls):
+        onsets = piece[1:][(piece[:-1] == 0) & (piece[1:] > 0)]
+        struck_with += onsets.long().bincount(minlength=256)
+    middle = int((struck_with.cumsum(0) < (struck_with.sum() + 1) // 2).sum())
+    totals, notes = torch.zeros(4, dtype=torch.float64), 0
+    for piece in each_piece(rolls):
+        piece = piece.unsqueeze(0).long()  # (1, T, P)
+        past, now = piece[:, :-1], piece[:, 1:]
+        struck = (past == 0) & (now > 0)
+        if not struck.any():
+            continue
+        level = loudness(past)
+        with in_eval(model):
+            features, _ = model.features((past > 0).float())
+        log_p = torch.log_softmax(model.velocity(features, past, level, struck), dim=1)  # (n, V)
+        truth = now[struck]  # (n,)
+        median = (log_p.exp().cumsum(1) < 0.5).sum(1) + 1
+        repeated = level[struck.nonzero(as_tuple=True)[:2]]
+        repeated = torch.where(repeated > 0, repeated, middle)
+        nll = -log_p.gather(1, truth.unsqueeze(1) - 1).sum()
+        errors = [(guess - truth).abs().sum() for guess in (median, repeated, torch.full_like(truth, middle))]
+        totals += torch.tensor([nll, *errors], dtype=torch.float64)
+        notes += len(truth)
+    names = ("nll", "error", "error_last", "error_median")
+    return {**dict(zip(names, (totals / max(notes, 1)).tolist())), "notes": notes}
 
 
 def row(name, results):

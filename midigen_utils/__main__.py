@@ -134,15 +134,14 @@ def _beginning(options, midi_config):
 def evaluate(options):
     """Print a table: a checkpoint's scores beside those of the baselines, on the same frames."""
     from .learn.checkpoints import load_model
-    from .learn.metrics import fit_baselines, velocity_scores
+    from .learn.metrics import fit_baselines
     from .learn.training import evaluate as score
 
     checkpoint, midi_config = _read_as_trained(options)
     rolls, _ = _load(options, midi_config)
     _need_pieces(rolls, "train", "validation", options.split)
     device = config.pick_device(options.device)
-    trained = load_model(checkpoint)
-    models = {**fit_baselines(rolls["train"]), checkpoint: trained}
+    models = {**fit_baselines(rolls["train"]), checkpoint: load_model(checkpoint)}
     print(f"{options.corpus}, {options.split}: {len(rolls[options.split])} pieces; nats per frame; F1 at the")
     print("threshold that is best on validation\n")
     print("| model | NLL | NLL, changing frames | NLL, onset frames | precision | recall | F1 |")
@@ -152,13 +151,6 @@ def evaluate(options):
         result = score(model, rolls[options.split], device, threshold)
         columns = ("nll", "nll_change", "nll_onset", "precision", "recall", "f1")
         print(f"| {name} | " + " | ".join(f"{result[column]:.3f}" for column in columns) + " |")
-    if trained.velocity:
-        scores = velocity_scores(trained.cpu(), rolls[options.split], rolls["train"])
-        print(f"\nvelocity: {scores['nll']:.3f} nats per note. Bins that the guess is off, of {trained.velocity.bins}:")
-        print(
-            f"model {scores['error']:.2f}, the last velocity again {scores['error_last']:.2f}, "
-            f"the median of training {scores['error_median']:.2f}"
-        )
 
 
 def export(options):

@@ -51,7 +51,7 @@ def test_from_a_folder_of_midi_to_a_piece_one_can_hear(tunes, midi_data, small_m
     assert "</html>" in files[".html"].read_text(encoding="utf-8")
     assert __main__.main(["evaluate", "--corpus", str(tunes), "--split", "test", "--device", "cpu"]) == 0
     table = capsys.readouterr().out
-    assert all(name in table for name in ("marginal", "copy last frame", "Markov-1", "best_model.pt", "velocity: "))
+    assert all(name in table for name in ("marginal", "copy last frame", "Markov-1", "best_model.pt"))
     assert __main__.main(["train", "--corpus", str(tunes), "--model", "lstm", "--epochs", "2", "--resume"]) == 0
     assert checkpoints.load_checkpoint(midi_data / "last_model.pt")["epoch"] == 1
     kept = f"{midi_data}: the files of the earlier run are kept as earlier_best_model.pt and so on"

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from quality import velocity_scores
 
 from midigen_utils.learn.checkpoints import load_model
 from midigen_utils.learn.dataset import Batches, SequenceDataset, all_frames
-from midigen_utils.learn.metrics import velocity_scores
 from midigen_utils.learn.training import fit
 from midigen_utils.models.generation import generate_music
 from midigen_utils.models.lstm import MusicLSTM

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..config import NUM_PITCHES
-from ..models.frame_model import FrameModel, in_eval
+from ..models.frame_model import FrameModel
 from ..models.velocity import loudness
 from .dataset import each_piece, piece_bins
 from .parallel import all_reduce_sum
@@ -236,50 +236,3 @@ def fit_baselines(rolls):
         "copy last frame": FrameTable(((hits.sum(1) + 0.5) / (seen.sum(1) + 1))[:, None].expand(-1, keys)),
         "Markov-1": FrameTable((hits + 0.5) / (seen + 1)),
     }
-
-
-@torch.no_grad()
-def velocity_scores(model, rolls, train_rolls):
-    """How well a model foretells how hard keys are struck, beside two guesses that need no model.
-
-    Args:
-        model: `FrameModel` with a `VelocityHead`, on the CPU.
-        rolls: `RollSplit` or list of `(T, P)` arrays to score; only keys struck after the first frame count.
-        train_rolls: the training split, which gives the median.
-
-    Returns:
-        Dict: `nll`, nats per note; mean absolute errors in bins of the median that the model foretells (`error`), of
-        repeating the last velocity (`error_last`: the mean of the notes struck last) and of the training split's
-        median velocity (`error_median`); `notes`, how many were scored.
-
-    Raises:
-        ValueError: the model has no velocity head.
-    """
-    if model.velocity is None:
-        raise ValueError("this model has no velocity head; build it with velocity=32 and train it")
-    struck_with = torch.zeros(256, dtype=torch.int64)  # how often each bin
-    for piece in each_piece(train_rolls):
-        onsets = piece[1:][(piece[:-1] == 0) & (piece[1:] > 0)]
-        struck_with += onsets.long().bincount(minlength=256)
-    middle = int((struck_with.cumsum(0) < (struck_with.sum() + 1) // 2).sum())
-    totals, notes = torch.zeros(4, dtype=torch.float64), 0
-    for piece in each_piece(rolls):
-        piece = piece.unsqueeze(0).long()  # (1, T, P)
-        past, now = piece[:, :-1], piece[:, 1:]
-        struck = (past == 0) & (now > 0)
-        if not struck.any():
-            continue
-        level = loudness(past)
-        with in_eval(model):
-            features, _ = model.features((past > 0).float())
-        log_p = torch.log_softmax(model.velocity(features, past, level, struck), dim=1)  # (n, V)
-        truth = now[struck]  # (n,)
-        median = (log_p.exp().cumsum(1) < 0.5).sum(1) + 1
-        repeated = level[struck.nonzero(as_tuple=True)[:2]]
-        repeated = torch.where(repeated > 0, repeated, middle)
-        nll = -log_p.gather(1, truth.unsqueeze(1) - 1).sum()
-        errors = [(guess - truth).abs().sum() for guess in (median, repeated, torch.full_like(truth, middle))]
-        totals += torch.tensor([nll, *errors], dtype=torch.float64)
-        notes += len(truth)
-    names = ("nll", "error", "error_last", "error_median")
-    return {**dict(zip(names, (totals / max(notes, 1)).tolist())), "notes": notes}
