@@ -78,15 +78,8 @@ class Take(NamedTuple):
         )
 
 
-def compose(settings, on_frame=None):
-    """Make a take.
-
-    Args:
-        settings: `Settings`.
-        on_frame: as for `generate_music`; stopped by it, the take is shorter.
-
-    Returns:
-        `Take`.
+def compose(settings):
+    """Make the `Take` of some `Settings`.
 
     Raises:
         ValueError, OSError: a file that cannot be read, a seed of silence, or what `generate_music` refuses.
@@ -102,8 +95,7 @@ def compose(settings, on_frame=None):
     seed = seed[: settings.seed_frames]
     if not seed.any():
         raise ValueError(f"the piece begins with {len(seed) / FS:g} s of silence: take a longer seed")
-    how = {"temperature": settings.temperature, "random_seed": settings.random_seed, "on_frame": on_frame}
-    music = generate_music(model, seed, settings.num_frames, **how)
+    music = generate_music(model, seed, settings.num_frames, settings.temperature, random_seed=settings.random_seed)
     return Take(settings, music, len(seed))
 
 
