@@ -662,8 +662,7 @@ for a, b in zip(by_hand.parameters(), by_package.parameters(), strict=True):
     assert torch.allclose(a, b, atol=1e-6)
 
 # %% [markdown]
-# `fit` returns a *history*: a row for each epoch. `plot_history` draws it, and with `on_epoch=LiveLoss().update` it
-# draws itself while you wait.
+# `fit` returns a *history*: a row for each epoch. `plot_history` draws it.
 
 # %% tags=["nbval-check-output"]
 print([name for name in fitted[0]])

@@ -67,7 +67,7 @@ def test_an_axes_given_is_the_one_drawn_on():
     for draw in (
         lambda ax: plotting.plot_piano_roll(a_roll(), ax=ax),
         lambda ax: plotting.plot_history(HISTORY, ax=ax),
-        lambda ax: plotting.plot_histogram([1, 2, 2], [0, 1, 2, 3], "x", ax=ax),
+        lambda ax: plotting.plot_histogram([1, 2, 2], [0, 1, 2, 3], "x", [1, 2, 1], ("a", "b"), ax=ax),
     ):
         fig, ax = draw(given_ax)
         assert fig is given_fig and ax is given_ax
@@ -104,13 +104,14 @@ def test_a_history_that_has_not_begun_is_drawn():
 
 
 def test_a_histogram_is_in_percent_and_refuses_a_reference_of_another_size():
-    _, ax = plotting.plot_histogram([60, 60, 61, 62], np.arange(59.5, 64), "key", [1, 2, 1, 0], note_names=True)
+    edges = np.arange(59.5, 64)
+    _, ax = plotting.plot_histogram([60, 60, 61, 62], edges, "key", [1, 2, 1, 0], ("a", "b"), note_names=True)
     heights = ax.patches[0].get_data().values
     assert heights.tolist() == [50, 25, 25, 0]
     assert ax.get_ylabel() == "share (%)"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["C4"]
     with pytest.raises(ValueError, match="reference counts"):
-        plotting.plot_histogram([1], [0, 1, 2], "x", [1, 2, 3])
+        plotting.plot_histogram([1], [0, 1, 2], "x", [1, 2, 3], ("a", "b"))
 
 
 def test_delta_stands_above_its_roll_frame_by_frame():
@@ -120,35 +121,6 @@ def test_delta_stands_above_its_roll_frame_by_frame():
     assert above.lines[0].get_xdata()[0] == 0.5 / 16
     with pytest.raises(ValueError, match="frames"):
         plotting.plot_delta(np.ones(3), roll)
-
-
-def test_live_loss_updates_one_display(monkeypatch):
-    shown = []
-
-    class Handle:
-        def update(self, picture):
-            shown.append(("update", picture))
-
-    def display(picture, display_id):
-        shown.append(("display", picture))
-        return Handle()
-
-    class Shell:
-        kernel = object()
-
-    monkeypatch.setattr("IPython.get_ipython", lambda: Shell())
-    monkeypatch.setattr("IPython.display.display", display)
-    live = plotting.LiveLoss({"marginal": 9.0})
-    for epochs in range(1, 4):
-        live.update(HISTORY[:epochs])
-    assert [kind for kind, _ in shown] == ["display", "update", "update"]
-    assert shown[0][1].data[:4] == b"\x89PNG"
-    assert plt.get_fignums() == []
-
-
-def test_live_loss_is_quiet_outside_a_notebook(capsys):
-    plotting.LiveLoss().update(HISTORY)
-    assert capsys.readouterr().out == ""
 
 
 def test_import_is_light():

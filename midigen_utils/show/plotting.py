@@ -1,6 +1,7 @@
 """Figures in one look: time in seconds, keys as note names, colours that colour-blind readers can tell apart.
 
-Every `plot_` function takes `ax`, the matplotlib axes to draw on (`None` makes a figure), and returns `(fig, ax)`.
+Every `plot_` function returns `(fig, ax)`. Those of one panel take `ax`, the matplotlib axes to draw on; by default
+they make a figure. A `config` is `MIDI_CONFIG` (the default) or a dict with its keys.
 """
 
 import io
@@ -16,14 +17,7 @@ NOTE_NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A�
 
 
 def note_name(pitch):
-    """The name of a MIDI note, sharps only: 60 is C4, middle C.
-
-    Args:
-        pitch: MIDI note number, 0..127.
-
-    Returns:
-        `str`, such as `"A♯3"`.
-    """
+    """The name of a MIDI note, an int 0..127, sharps only: 60 is "C4", middle C, and 58 "A♯3"."""
     return f"{NOTE_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
@@ -34,7 +28,6 @@ def plot_piano_roll(piano_roll, config=MIDI_CONFIG, ax=None, seed_frames=0, titl
 
     Args:
         piano_roll: `(T, P)` floats in [0, 1].
-        config: `MIDI_CONFIG` or a dict with its keys.
         seed_frames: frames at the beginning that the model was given; drawn in another colour.
         title: text above.
         pitch_range: lowest and highest MIDI note shown; `None` takes the octaves that have notes.
@@ -72,52 +65,49 @@ def plot_piano_roll(piano_roll, config=MIDI_CONFIG, ax=None, seed_frames=0, titl
     return fig, ax
 
 
-def plot_two_rolls(first, second, config=MIDI_CONFIG, titles=("", ""), seed_frames=0, ax=None):
+def plot_two_rolls(first, second, config=MIDI_CONFIG, titles=("", "")):
     """Draw two rolls one above the other, on the same time and key axes.
 
     Notebook: 02_piano_roll
 
     Args:
         first, second: `(T, P)` floats in [0, 1]; their lengths may differ.
-        config: `MIDI_CONFIG` or a dict with its keys.
         titles: two texts.
-        seed_frames: as in `plot_piano_roll`, for both.
 
     Returns:
-        `(fig, ax)` with an array of two axes; `ax` is given as two, too.
+        `(fig, ax)` with an array of two axes.
     """
-    fig, ax = _axes(ax, rows=2, height=5, sharex=True)
+    fig, ax = _two_panels()
     ranges = [_octaves(np.asarray(roll), config) for roll in (first, second)]
     pitch_range = min(low for low, _ in ranges), max(high for _, high in ranges)
     for axes, roll, title in zip(ax, (first, second), titles):
-        plot_piano_roll(roll, config, axes, seed_frames, title, pitch_range)
+        plot_piano_roll(roll, config, axes, title=title, pitch_range=pitch_range)
     ax[0].set_xlim(0, max(len(first), len(second)) / config["fs"])
     ax[0].set_xlabel("")
     return fig, ax
 
 
-def plot_delta(delta, piano_roll, config=MIDI_CONFIG, labels=None, ax=None):
+def plot_delta(delta, piano_roll, config=MIDI_CONFIG, labels=None):
     """The Mamba's step size Δ above the music it reads: large where it writes the frame into its state.
 
     Notebook: 04_mamba
 
     Args:
-        delta: `(T,)` or `(lines, T)` floats above 0, for instance the mean over channels of each layer.
+        delta: `(lines, T)` floats above 0, for instance the mean over channels of each layer.
         piano_roll: `(T, P)` floats in [0, 1], the same frames.
-        config: `MIDI_CONFIG` or a dict with its keys.
         labels: one text a line; `None` for no legend.
 
     Returns:
-        `(fig, ax)` with an array of two axes; `ax` is given as two, too.
+        `(fig, ax)` with an array of two axes.
 
     Raises:
         ValueError: `delta` and the roll have not the same number of frames.
     """
-    delta = np.atleast_2d(np.asarray(delta))
-    if delta.shape[1] != len(piano_roll):
-        raise ValueError(f"delta has {delta.shape[1]} frames, the roll {len(piano_roll)}")
-    fig, ax = _axes(ax, rows=2, height=5, sharex=True)
-    seconds = (np.arange(delta.shape[1]) + 0.5) / config["fs"]
+    delta = np.asarray(delta)
+    if delta.shape[-1] != len(piano_roll):
+        raise ValueError(f"delta has {delta.shape[-1]} frames, the roll {len(piano_roll)}")
+    fig, ax = _two_panels()
+    seconds = (np.arange(len(piano_roll)) + 0.5) / config["fs"]
     ax[0].set_prop_cycle(color=(BLUE, ORANGE, GREEN, PINK, GREY))
     ax[0].plot(seconds, delta.T, linewidth=1.2, label=labels)
     ax[0].set(ylabel="step size Δ", yscale="log")
@@ -156,7 +146,7 @@ def plot_history(history, baselines=None, ax=None, title=None):
     return fig, ax
 
 
-def plot_histogram(values, bins, xlabel, reference=None, labels=("here", "reference"), note_names=False, ax=None):
+def plot_histogram(values, bins, xlabel, reference, labels, note_names=False, ax=None):
     """How often each value occurs, in percent, and beside it a reference.
 
     Notebook: 01_data_exploration
@@ -165,7 +155,7 @@ def plot_histogram(values, bins, xlabel, reference=None, labels=("here", "refere
         values: `(N,)` numbers.
         bins: `(K + 1,)` edges, half-open `[edge, next)`; the last bin is closed.
         xlabel: what the values are, with the unit.
-        reference: `(K,)` counts of another corpus in the same bins, drawn as a line; `None` for none.
+        reference: `(K,)` counts of another corpus in the same bins, drawn as a line.
         labels: names of the two.
         note_names: the values are MIDI notes: label the Cs. A bin then is `[pitch - 0.5, pitch + 0.5)`.
 
@@ -174,50 +164,18 @@ def plot_histogram(values, bins, xlabel, reference=None, labels=("here", "refere
     """
     fig, ax = _axes(ax)
     counts, edges = np.histogram(values, bins)
-    ax.stairs(100 * counts / max(counts.sum(), 1), edges, fill=True, color=BLUE, alpha=0.75, label=labels[0])
-    if reference is not None:
-        if len(reference) != len(counts):
-            raise ValueError(f"{len(reference)} reference counts for {len(counts)} bins")
-        share = 100 * np.asarray(reference) / max(np.sum(reference), 1)
-        ax.stairs(share, edges, color=ORANGE, linewidth=1.5, label=labels[1])
-        ax.legend(frameon=False, fontsize="small")
+    if len(reference) != len(counts):
+        raise ValueError(f"{len(reference)} reference counts for {len(counts)} bins")
+    share, of_reference = (100 * np.asarray(n) / max(np.sum(n), 1) for n in (counts, reference))
+    ax.stairs(share, edges, fill=True, color=BLUE, alpha=0.75, label=labels[0])
+    ax.stairs(of_reference, edges, color=ORANGE, linewidth=1.5, label=labels[1])
+    ax.legend(frameon=False, fontsize="small")
     if note_names:
         _name_keys(ax.xaxis, int(np.ceil(edges[0])), int(edges[-1]))
     ax.set(xlabel=xlabel, ylabel="share (%)", xlim=(edges[0], edges[-1]))
     ax.grid(axis="y", linewidth=0.5, alpha=0.4)
     ax.set_axisbelow(True)
     return fig, ax
-
-
-class LiveLoss:
-    """A loss curve that redraws itself in place while a model trains.
-
-    In a notebook it shows one picture and updates it; elsewhere it does nothing.
-
-    Notebook: 03_lstm_baseline
-
-    Args:
-        baselines: as in `plot_history`.
-    """
-
-    def __init__(self, baselines=None):
-        self.baselines = baselines
-        self._display = None
-
-    def update(self, history):
-        """Draw the history so far; see `plot_history`."""
-        from IPython import get_ipython
-        from IPython.display import Image, display
-
-        if not hasattr(get_ipython(), "kernel"):
-            return
-        fig, ax = bare_figure(8, 3)
-        plot_history(history, self.baselines, ax)
-        picture = Image(figure_png(fig))
-        if self._display is None:
-            self._display = display(picture, display_id=True)
-        else:
-            self._display.update(picture)
 
 
 def bare_figure(width, height):
@@ -243,13 +201,19 @@ def figure_png(fig, dpi=100):
     return small.getvalue()
 
 
-def _axes(ax, rows=1, height=3, sharex=False):
-    """The axes given and their figure, or a new figure with `rows` axes."""
+def _axes(ax):
+    """The axes given and their figure, or those of a new figure."""
     if ax is not None:
-        return np.ravel(ax)[0].figure, ax
+        return ax.figure, ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(rows, 1, figsize=(10, height), sharex=sharex, layout="constrained")
+    return plt.subplots(figsize=(10, 3), layout="constrained")
+
+
+def _two_panels():
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(2, 1, figsize=(10, 5), sharex=True, layout="constrained")
 
 
 def _octaves(roll, config):
