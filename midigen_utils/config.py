@@ -4,7 +4,6 @@ import importlib.metadata
 import math
 import os
 import random
-import sys
 
 import numpy as np
 
@@ -128,22 +127,3 @@ def autocast(device):
     if device.type == "mps":
         return torch.autocast("mps", dtype=torch.float16)
     return torch.autocast("cpu", enabled=False)
-
-
-def memory_used(device):
-    """The most bytes that this process has used so far: on a GPU those of tensors, on a CPU all.
-
-    On MPS those held now, as it keeps no record; ``None`` where nobody tells (Windows without a GPU).
-    """
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if device.type == "mps":
-        return torch.mps.driver_allocated_memory()
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak  # a Mac counts bytes, Linux kilobytes

@@ -261,7 +261,7 @@ def test_a_killed_worker_is_started_again_and_ends_with_the_weights_of_a_run_tha
     several = torchrun(tmp_path, tunes, "--save-every", save_every, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
     assert several.returncode == 0, several.stderr
     assert "exitcode: -9" in several.stderr  # it was killed
-    epochs = re.findall(r"^epoch +(\d)  train .* frames/s, .* GB$", several.stdout, re.M)
+    epochs = re.findall(r"^epoch +(\d)  train .* frames/s$", several.stdout, re.M)
     assert epochs == ["1", "2", "3"]  # printed by one process, none of them twice
     assert several.stdout.count("training pieces") == 2  # in each of its lives
     assert f"steps of its last life: {steps}" in several.stdout

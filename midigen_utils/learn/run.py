@@ -128,10 +128,10 @@ class Run:
 
     def report(self, speed):
         """Print a line about the last epoch and write the history, from rank 0."""
-        row, used = self.history[-1], config.memory_used(self.device)
+        row = self.history[-1]
         tqdm.write(
             f"epoch {row['epoch'] + 1:3d}  train {row['train_loss']:.3f}  validation {row['val_loss']:.3f} nats per "
-            f"frame  {row['seconds']:.0f} s, {speed:,.0f} frames/s" + (f", {used / 1e9:.1f} GB" if used else "")
+            f"frame  {row['seconds']:.0f} s, {speed:,.0f} frames/s"
         )
         try:
             with files.atomic_write(self.folder / HISTORY) as path, open(path, "w", newline="", encoding="utf-8") as f:
