@@ -55,7 +55,7 @@ def predict(model, x, y, hidden=None):
     if not isinstance(model, FrameModel):
         logits, hidden = model(x, hidden)
         return Prediction(logits, frame_nll(logits, y), None, hidden)
-    model.check(x, hidden)
+    model.check(x)
     features, hidden = model.features(x, hidden)
     if model.chords is None:
         logits = model.output(features)

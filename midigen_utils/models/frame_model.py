@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 
 from ..config import NUM_PITCHES
@@ -29,11 +28,8 @@ class FrameModel(nn.Module):
     - Call `super().__init__` first, with the length of a feature vector, `num_pitches`, `head`, `velocity`, and by name
       every other argument of your `__init__`: together they are the `config` from which a checkpoint builds the model.
     - Leave the names `output`, `chords` and `velocity` to this class.
-    - Define `features(x, hidden=None)`. It gets frames `x`, `(B, T, num_pitches)`, 1 where a key is down and 0
-      elsewhere, and what it returned last, or `None` to start afresh. It returns features `(B, T, feature_size)`, those
-      at t made from frames up to t only, and the new `hidden`: one tensor or a tuple of tensors `(layers, B, ...)`, as
-      `nn.GRU` and `nn.LSTM` have it; or for each layer a tuple of tensors `(B, ...)`; or `None` for a network without
-      memory.
+    - Define `features`. Its `hidden` is one tensor or a tuple of tensors `(layers, B, ...)`, as `nn.GRU` and `nn.LSTM`
+      have it; or for each layer a tuple of tensors `(B, ...)`; or `None` for a network without memory.
 
     Notebook: 03_lstm_baseline
 
@@ -79,31 +75,29 @@ class FrameModel(nn.Module):
             hidden: the state after the last frame.
 
         Raises:
-            ValueError: `x` or `hidden` has another shape.
+            ValueError: `x` has another shape.
         """
-        self.check(x, hidden)
+        self.check(x)
         features, hidden = self.features(x, hidden)
         return self.output(features), hidden
 
     def features(self, x, hidden=None):
-        """What the network knows after each frame; a subclass says how (see above)."""
+        """What the network knows after each frame; a subclass says how.
+
+        Args:
+            x, hidden: as for `forward`.
+
+        Returns:
+            features: `(B, T, feature_size)`, those at t made from frames up to t only.
+            hidden: the state after the last frame.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no features(x, hidden): see the docstring of FrameModel")
 
-    def hidden_shapes(self, batch):
-        """The shapes of `hidden` for a batch of B, nested in lists as `hidden` is; `None` (the default) if unknown."""
-        return None
-
-    def check(self, x, hidden=None):
-        """Refuse inputs that do not fit, with `ValueError`; a `hidden` only where `hidden_shapes` is known."""
+    def check(self, x):
+        """Refuse frames of another shape than `(B, T, num_pitches)`, with `ValueError`."""
         keys = self.config["num_pitches"]
         if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != keys:
             raise ValueError(f"x has shape {tuple(x.shape)}; expected (B, T, {keys}): batch, at least one frame, keys")
-        expected = self.hidden_shapes(len(x))
-        if hidden is not None and expected is not None and _shapes(hidden) != expected:
-            raise ValueError(
-                f"hidden does not fit this {type(self).__name__} and a batch of {len(x)}; expected tensors of shapes "
-                f"{expected}. Pass what this model returned for the same batch, or None to start afresh"
-            )
 
     def weights(self):
         """Copies of all weights as numpy arrays, for whatever runs the network without torch.
@@ -114,13 +108,6 @@ class FrameModel(nn.Module):
         """
         arrays = {name: weight.float().cpu().numpy().copy() for name, weight in self.state_dict().items()}
         return arrays, {**self.config, "model": type(self).__name__}
-
-
-def _shapes(hidden):
-    """The shapes of all tensors of a state, nested in lists as they are; `None` for anything else."""
-    if torch.is_tensor(hidden):
-        return tuple(hidden.shape)
-    return [_shapes(part) for part in hidden] if isinstance(hidden, (tuple, list)) else None
 
 
 @contextmanager

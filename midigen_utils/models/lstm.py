@@ -31,18 +31,5 @@ class MusicLSTM(FrameModel):
             nn.init.normal_(getattr(self.lstm, f"weight_ih_l{layer}"), std=0.7 if layer == 0 else 0.2)
 
     def features(self, x, hidden=None):
-        """What the network knows after each frame.
-
-        Args:
-            x: frames, `(B, T, num_pitches)`, 1 where a key is down and 0 elsewhere.
-            hidden: what an earlier call returned, to go on where it stopped; default a fresh start.
-
-        Returns:
-            features: `(B, T, hidden_size)`.
-            hidden: `(h, c)`, each `(num_layers, B, hidden_size)`.
-        """
+        """As `FrameModel.features`; `hidden` is `(h, c)`, each `(num_layers, B, hidden_size)`."""
         return self.lstm(x, hidden)
-
-    def hidden_shapes(self, batch):
-        """Those of `(h, c)`."""
-        return [(self.config["num_layers"], batch, self.feature_size)] * 2

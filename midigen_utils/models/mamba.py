@@ -91,16 +91,9 @@ class MusicMamba(FrameModel):
         self.norm = nn.RMSNorm(d_model, eps=EPS)
 
     def features(self, x, hidden=None):
-        """What the network knows after each frame.
+        """As `FrameModel.features`; `hidden` is for each block `(conv_state, ssm_state)`.
 
-        Args:
-            x: frames, `(B, T, num_pitches)`, 1 where a key is down and 0 elsewhere.
-            hidden: what an earlier call returned, to go on where it stopped; default a fresh start.
-
-        Returns:
-            features: `(B, T, d_model)`.
-            hidden: for each block `(conv_state (B, d_conv - 1, D), ssm_state (B, N, D))`; with `ssm="ssd"`
-                `(conv_state (B, d_conv - 1, D + 2 N), ssm_state (B, H, N, 64))`.
+        These are `(B, d_conv - 1, D)` and `(B, N, D)`; with `ssm="ssd"` `(B, d_conv - 1, D + 2 N)` and `(B, H, N, 64)`.
         """
         rows = max(1, TILE // x.shape[1])
         if x.device.type != "cpu" or (x.shape[0] <= rows and x.shape[1] <= TILE):
@@ -124,16 +117,12 @@ class MusicMamba(FrameModel):
         one_frame = x.shape[1] == 1 and hidden is not None
         stream = self.embed(x[:, 0] if one_frame else x).to(self.embed.weight.dtype)  # (B, T, d) or (B, d)
         states = []
-        for layer, state in zip(self.layers, hidden or [(None, None)] * len(self.layers)):
+        for layer, state in zip(self.layers, hidden or [(None, None)] * len(self.layers), strict=True):
             change, state = layer(stream, state)
             stream = stream + F.dropout(change, self.config["dropout"]) if self.training else stream + change
             states.append(state)
         features = self.norm(stream)
         return features.unsqueeze(1) if one_frame else features, tuple(states)
-
-    def hidden_shapes(self, batch):
-        """Those of the two states of each block."""
-        return [[(batch, *shape) for shape in layer.state_shapes] for layer in self.layers]
 
 
 class S6Block(nn.Module):
@@ -156,7 +145,6 @@ class S6Block(nn.Module):
         super().__init__()
         d_inner, dt_rank = expand * d_model, math.ceil(d_model / 16)
         self.sizes = (dt_rank, d_state, d_state)
-        self.state_shapes = ((d_conv - 1, d_inner), (d_state, d_inner))
         self.norm = nn.RMSNorm(d_model, eps=EPS)
         self.in_proj = nn.Linear(d_model, 2 * d_inner, bias=False)
         self.conv = CausalConv(d_inner, d_conv)
@@ -211,7 +199,6 @@ class SSDBlock(nn.Module):
         heads = d_inner // HEAD_WIDTH
         self.sizes = (d_inner, d_inner + 2 * d_state, heads)
         self.scan_sizes = (d_inner, d_state, d_state)
-        self.state_shapes = ((d_conv - 1, d_inner + 2 * d_state), (heads, d_state, HEAD_WIDTH))
         self.norm = nn.RMSNorm(d_model, eps=EPS)
         self.in_proj = nn.Linear(d_model, sum(self.sizes), bias=False)
         self.conv = CausalConv(d_inner + 2 * d_state, d_conv)
