@@ -36,7 +36,6 @@ MEASURES = {
     "piece_length": ("pieces, by minutes", np.arange(0, 41)),
     "note_density": ("openings, by notes per second", np.arange(0, 41)),
     "polyphony": ("openings, by mean number of keys in frames with sound", np.arange(0, 20.5, 0.5)),
-    "polyphony_rate": ("openings, by share of frames with three keys or more", _SHARE),
     "pitch_range": ("openings, by semitones from lowest to highest note", np.arange(0, 92, 4) - 0.5),
     "num_pitches": ("openings, by number of different keys", np.arange(0, 92, 4) - 0.5),
     "num_pitch_classes": ("openings, by number of different pitch classes", np.arange(14) - 0.5),
@@ -44,7 +43,6 @@ MEASURES = {
     "scale_consistency": ("openings, by share of notes in the best major scale", _SHARE),
     "groove_consistency": ("openings, by share of steps alike in neighbouring windows of 2 s", _SHARE),
     "qualified_note_rate": ("openings, by share of notes of three frames or more", _SHARE),
-    "empty_window_rate": ("openings, by share of half seconds without sound", _SHARE),
 }
 MAESTRO_SOURCE = "MAESTRO v3.0.0 (Hawthorne et al., ICLR 2019)"
 ASAP_SOURCE = MAESTRO_SOURCE + ", performances as redistributed in ASAP (Foscarin et al., ISMIR 2020)"

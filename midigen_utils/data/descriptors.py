@@ -116,23 +116,6 @@ def polyphony(piano_roll):
     return float(keys.sum() / np.count_nonzero(keys)) if keys.any() else math.nan
 
 
-def polyphony_rate(piano_roll, threshold=2):
-    """Share of the frames of a roll `(T, P)` in which **more than** `threshold` keys sound: 2 asks for three or more.
-
-    Source: polyphonicity of MuseGAN; muspy.
-    """
-    return float(np.mean(keys_sounding(piano_roll) > threshold)) if len(piano_roll) else math.nan
-
-
-def empty_window_rate(piano_roll, window=8):
-    """Share of stretches of `window` frames (in place of beats; 8 are half a second) of a roll in which nothing sounds.
-
-    Source: EB of MuseGAN. (muspy's empty-beat rate also fills the beat that a note's end touches.)
-    """
-    keys = keys_sounding(piano_roll)
-    return float(np.mean(np.add.reduceat(keys, np.arange(0, len(keys), window)) == 0)) if len(keys) else math.nan
-
-
 def describe(piano_roll, config):
     """All measures of one roll, real or generated.
 
@@ -153,7 +136,6 @@ def describe(piano_roll, config):
     return {
         "note_density": len(notes.start) * fs / len(piano_roll) if len(piano_roll) else math.nan,  # notes per second
         "polyphony": polyphony(piano_roll),
-        "polyphony_rate": polyphony_rate(piano_roll),
         "pitch_range": pitch_range(notes),
         "num_pitches": len(np.unique(notes.pitch)),
         "num_pitch_classes": np.count_nonzero(pitch_class_histogram(notes)),
@@ -161,5 +143,4 @@ def describe(piano_roll, config):
         "scale_consistency": scale_consistency(notes),
         "groove_consistency": groove_consistency(notes),
         "qualified_note_rate": qualified_note_rate(notes, 3 / fs),
-        "empty_window_rate": empty_window_rate(piano_roll, round(fs / 2)),
     }
