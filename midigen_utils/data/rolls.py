@@ -117,25 +117,23 @@ def _keys(corpus, config, sustain):
 
 def _stamp(path):
     try:
-        stat = os.stat(path)
+        with open(path, "rb") as file:  # one that cannot be opened today has another stamp when it can
+            stat = os.fstat(file.fileno())
         return stat.st_size, stat.st_mtime_ns
-    except OSError as error:  # it is gone, or on a drive that does not answer
+    except OSError as error:
         return -1, error.errno
 
 
 def _open(folder, corpus, config):
-    """`(rolls, corpus)` of `load_piano_rolls`; `None` if they are not there, not whole, or a file can be read again."""
+    """`(rolls, corpus)` of `load_piano_rolls`; `None` if they are not there or not whole."""
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         # Read only: of a map that may be written, Linux refuses more than there is memory.
         frames = {split: np.load(folder / f"{split}.npy", mmap_mode="r", allow_pickle=False) for split in SPLITS}
         lengths = {split: np.array(index["lengths"][split], dtype=np.int64) for split in SPLITS}
-        skipped = [(corpus.pieces[i].path, reason, lasting) for i, reason, lasting in index["skipped"]]
+        reasons = {corpus.pieces[i].path: reason for i, reason in index["skipped"]}
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None
-    if any(_can_be_read(path) for path, _, lasting in skipped if not lasting):
-        return None
-    reasons = {path: reason for path, reason, _ in skipped}
     pieces = tuple(piece for piece in corpus.pieces if piece.path not in reasons)
     corpus, rolls = replace(corpus, pieces=pieces, skipped=corpus.skipped + tuple(reasons.items())), {}
     for split, rows in lengths.items():
@@ -144,13 +142,6 @@ def _open(folder, corpus, config):
             return None
         rolls[split] = RollSplit(frames[split], np.cumsum(rows) - rows, rows, pieces, config["velocity_bins"])
     return rolls, corpus
-
-
-def _can_be_read(path):
-    try:
-        return bool(path.read_bytes())
-    except OSError:
-        return False
 
 
 def _build(folder, corpus, config, sustain):
@@ -164,8 +155,7 @@ def _build(folder, corpus, config, sustain):
             try:
                 roll = midi_to_bins(piece.path, config, sustain, corpus.all_instruments)
             except (ValueError, OSError) as error:
-                # What the system could not read, as on a drive that is away, is tried again once it can be opened.
-                skipped.append((i, str(error), isinstance(error, ValueError)))
+                skipped.append((i, str(error)))
                 continue
             arrays[piece.split].write(roll)
             lengths[piece.split].append(len(roll))
