@@ -48,7 +48,7 @@ def test_files_that_are_not_on_the_list_are_counted_in_one_line(tmp_path, midi_d
     folder = maestro_like(tmp_path / "m", [(split, f"{split}.mid") for split in SPLITS])
     assert __main__.main(["data", "--corpus", str(folder)]) == 0
     assert "not on its list" not in capsys.readouterr().out
-    for i, line in enumerate(("1 MIDI file in the folder is not", "2 MIDI files in the folder are not")):
+    for i, line in enumerate(("and so not read: 1\n", "and so not read: 2\n")):
         write_tune(folder / "more" / f"{i}.MID", seconds=1)
         assert __main__.main(["data", "--corpus", str(folder)]) == 0
         said = capsys.readouterr().out

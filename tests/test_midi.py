@@ -591,11 +591,11 @@ ON_DRUMS = b"\0\x99\x24\x40\x60\x89\x24\0"
         (ON_DRUMS, "no piano notes, only drums"),
         (
             STRINGS + NOTE + ON_DRUMS,
-            "no piano notes; it has program 48 (`--all-instruments`, or `all_instruments=True`, takes it)",
+            "no piano notes; it has program 48 (`--all-instruments`, or `all_instruments=True`, takes all)",
         ),
         (
             STRINGS + NOTE + CHOIR + NOTE,
-            "it has programs 48, 52 (`--all-instruments`, or `all_instruments=True`, takes them)",
+            "it has program 48, 52 (`--all-instruments`, or `all_instruments=True`, takes all)",
         ),
     ],
     ids=["drums alone", "strings and drums", "strings and choir"],

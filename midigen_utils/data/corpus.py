@@ -16,7 +16,7 @@ from .midi import read_notes
 
 SPLITS = ("train", "validation", "test")
 MAESTRO_FOLDER = "maestro-v3.0.0"
-MANY = 100  # files of a folder, from which on its listing shows a bar and is remembered
+MANY = 100  # files of a folder, from which on its listing is remembered
 READER = 1  # raise it when `read_notes` finds other notes, so that no old hash is taken for one of these
 
 
@@ -137,10 +137,8 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
             skipped.append((path, "listed in the CSV but missing"))
     if not pieces:
         raise ValueError(f"{table}: none of its {len(skipped)} files is in {folder}")
-    others = len(set(midi_files(folder)) - {piece.path for piece in pieces})
-    if others:
-        noun, are, were = ("file", "is", "was") if others == 1 else ("files", "are", "were")
-        print(f"{others} MIDI {noun} in the folder {are} not on its list {table.name} and {were} not read")
+    if others := len(set(midi_files(folder)) - {piece.path for piece in pieces}):
+        print(f"MIDI files in the folder that are not on its list {table.name}, and so not read: {others}")
     return Corpus(name, folder, tuple(pieces), tuple(skipped), all_instruments)
 
 
@@ -209,21 +207,21 @@ def _rows(table):
 
 
 def _listed_file(folder, row):
-    """Path of the file that a row of a table names, and whether it is there; it must lie in the folder."""
+    """Path of the file that a row of a table names, and whether it is there; it must lie in the folder.
+
+    Raises:
+        ValueError: the row cannot be understood, or names a file outside the folder.
+        OSError, RuntimeError: what the row names can be no file (too long a name, a loop of links).
+    """
     name = row["midi_filename"]
     if row["split"] not in SPLITS:
         raise ValueError(f"split is {row['split'][:80]!r}; use train, validation or test")
     if not name:
         raise ValueError("no midi_filename")
-    try:
-        path = folder / name
-        inside = path.resolve().is_relative_to(folder.resolve())  # wherever symbolic links lead, too
-        there = inside and path.is_file()
-    except (OSError, ValueError, RuntimeError) as error:  # too long for a name, a zero byte, a loop of links
-        raise ValueError(f"{name[:80]!r} is no file name: {error}") from None
-    if not inside:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):  # wherever symbolic links lead, too
         raise ValueError(f"{name!r} lies outside the folder")
-    return path, there
+    return path, path.is_file()
 
 
 def _hashes(folder, all_instruments):
@@ -232,15 +230,13 @@ def _hashes(folder, all_instruments):
     What was found in a large folder is remembered, by name, size and time of the last change: the next listing reads
     the other files only.
     """
-    paths, found, remembered = sorted(midi_files(folder)), {}, {}
+    paths, found, known, remembered = sorted(midi_files(folder)), {}, {}, {}
     where = hashlib.sha256(f"{READER}|{folder.resolve()}|{all_instruments}".encode("utf-8", "surrogateescape"))
     memory = files.MIDI_DATA / "cache" / f"{folder.resolve().name}-{where.hexdigest()[:12]}-notes.json"
-    known = {}
-    if len(paths) >= MANY:
-        with suppress(OSError, ValueError):
-            known = dict(json.loads(memory.read_text(encoding="utf-8")))
+    with suppress(OSError, ValueError):
+        known = dict(json.loads(memory.read_text(encoding="utf-8")))
     try:
-        for path in tqdm(paths, desc="reading MIDI files", unit="file", disable=len(paths) < MANY):
+        for path in tqdm(paths, desc="reading MIDI files", unit="file", delay=1):
             try:
                 stat = path.stat()
                 key = f"{path.relative_to(folder)}|{stat.st_size}|{stat.st_mtime_ns}"

@@ -125,9 +125,7 @@ def read_with_duration(midi_path, sustain, all_instruments, max_seconds=None):
     """All that a piano roll needs of a MIDI file.
 
     Args:
-        midi_path: path of a MIDI file.
-        sustain: as in `read_notes`.
-        all_instruments: as in `read_notes`.
+        midi_path, sustain, all_instruments: as in `read_notes`.
         max_seconds: leave out notes that start later, and end the others there at the latest: most of a long file
             is then not read. `None`, the default, reads all of it; so does a file whose first note comes later.
 
@@ -169,7 +167,9 @@ def _read_piece(data, sustain, all_instruments, max_seconds, mended):
         mended.clear()
         return _read_piece(data, sustain, all_instruments, np.inf, mended)
     if len(strike) == 0:
-        raise ValueError(f"no piano notes{_what_else(set(program.tolist()))}")
+        others = ", ".join(str(number) for number in sorted(set(program.tolist()) - {_DRUM_KIT}))
+        hint = f"; it has program {others} (`--all-instruments`, or `all_instruments=True`, takes all)"
+        raise ValueError(f"no piano notes{hint if others else ', only drums' if len(program) else ''}")
     order = np.lexsort((notes.pitch, notes.start))
     notes = Notes(*(column[order].astype(kind) for column, kind in zip(notes, (float, float, int, int))))
     pedal = _union(events.seconds[pedal[:, 0]], _seconds(events, *pedal.T))
@@ -241,13 +241,3 @@ def _union(down, up):
     down, up = down[order], np.maximum.accumulate(up[order])
     apart = down[1:] >= up[:-1]
     return np.stack([down[np.append(True, apart)[: len(down)]], up[np.append(apart, True)[: len(up)]]], axis=1)
-
-
-def _what_else(programs):
-    """Words for a message: what a file without piano notes has, and how to take it."""
-    found = sorted(programs - {_DRUM_KIT})
-    if not found:
-        return ", only drums" if programs else ""
-    one = len(found) == 1
-    names = f"program{'' if one else 's'} {', '.join(map(str, found))}"
-    return f"; it has {names} (`--all-instruments`, or `all_instruments=True`, takes {'it' if one else 'them'})"
