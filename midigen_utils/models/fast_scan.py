@@ -185,8 +185,9 @@ class _Decays(torch.autograd.Function):
         coarse = exponent.mul(64).round().div(64)
         coarse, fine = coarse.cumsum(-1).view(-1, size), (exponent - coarse).cumsum(-1).view(-1, size)
         never = fine.new_full((size, size), -torch.inf).triu(1)
-        differences = _differences if exponent.device.type == "cpu" else _plain_differences
-        between = differences(coarse, fine, never).exp2().view(*exponent.shape, size)
+        # Not as one product of matrices, whose inputs a GPU may round to the 10 bits of TF32.
+        between = (coarse.unsqueeze(2) - coarse.unsqueeze(1)) + (fine.unsqueeze(2) - fine.unsqueeze(1)) + never
+        between = between.exp2_().view(*exponent.shape, size)
         since_start = (coarse + fine).exp2().view(exponent.shape)
         ctx.save_for_backward(between, since_start)
         return between, since_start
@@ -197,19 +198,6 @@ class _Decays(torch.autograd.Function):
         pairs = between_grad.mul(between).tril_(-1)  # [i, i] is always 1
         sums_grad = pairs.sum(-1) - pairs.sum(-2) + since_grad * since_start
         return sums_grad.flip(-1).cumsum(-1).flip(-1)  # each exponent is in the running sums of all later frames
-
-
-def _differences(coarse, fine, never):
-    """From running sums in two parts, `(F, Q)` each, to their differences plus `never`, `(F, Q, Q)`: one product."""
-    one = torch.ones_like(fine)
-    at_i = torch.stack([coarse, one, fine, one], dim=2)  # (F, Q, 4)
-    at_j = torch.stack([one, -coarse, one, -fine], dim=1)  # (F, 4, Q)
-    return torch.baddbmm(never, at_i, at_j)
-
-
-def _plain_differences(coarse, fine, never):
-    """The same without a matrix product, whose inputs a GPU may round to the 10 bits of TF32."""
-    return (coarse.unsqueeze(2) - coarse.unsqueeze(1)) + (fine.unsqueeze(2) - fine.unsqueeze(1)) + never
 
 
 class CausalConvolution(torch.autograd.Function):

@@ -78,17 +78,7 @@ def scan_step(x, dt, A, B, C, h):
 
     Notebook: 04_mamba
 
-    Args:
-        x: input, `(B, D)`.
-        dt: step size Δ, `(B, D)`.
-        A: decay rates, `(N, D)`.
-        B: `(B, N)`.
-        C: `(B, N)`.
-        h: state, `(B, N, D)`.
-
-    Returns:
-        y: `(B, D)`.
-        h: the new state, `(B, N, D)`; the one passed in is left as it was.
+    Args and Returns: as `scan_textbook`, without the axis L; the state passed in is left as it was.
     """
     decay = torch.exp(dt.unsqueeze(1) * A)  # (B, N, D)
     h = decay * h + B.unsqueeze(2) * (dt * x).unsqueeze(1)  # (B, N, D)
@@ -100,17 +90,7 @@ def ssd_step(x, dt, A, B, C, h):
 
     Notebook: A1_parallel_scan
 
-    Args:
-        x: input, `(B, H, P)`.
-        dt: step size Δ, `(B, H)`.
-        A: decay rate of each head, `(H,)`.
-        B: `(B, N)`.
-        C: `(B, N)`.
-        h: state, `(B, H, N, P)`.
-
-    Returns:
-        y: `(B, H, P)`.
-        h: the new state, `(B, H, N, P)`; the one passed in is left as it was.
+    Args and Returns: as `ssd_scan`, without the axis L; the state passed in is left as it was.
     """
     decay = torch.exp(dt * A)[..., None, None]  # (B, H, 1, 1)
     h = decay * h + B[:, None, :, None] * (dt.unsqueeze(2) * x).unsqueeze(2)  # (B, H, N, P)
