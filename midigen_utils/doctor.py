@@ -20,16 +20,16 @@ def report():
     device = config.pick_device()
     autocast = config.autocast(device)
     precision = str(autocast.fast_dtype).removeprefix("torch.") if device.type != "cpu" else "float32"
+    there = next(folder for folder in (files.MIDI_DATA, *files.MIDI_DATA.parents) if folder.exists())
     lines = [
         f"Python       {platform.python_version()} on {platform.system()} {platform.machine()}",
         *(f"{package:<12} {_version(package)}" for package in PACKAGES),
         f"device       {device.type}, computes in {precision}, {torch.get_num_threads()} CPU threads",
-        "batches      cut on a GPU if the rolls are 2 GiB or less, else in memory: no worker processes",
         f"sound        {fluidsynth_missing() or 'FluidSynth'}",
-        f"Bach         {_corpus(BACH_FOLDER, 'built from music21 when first needed')}",
-        f"MAESTRO      {_corpus(MAESTRO_FOLDER, 'not here: python -m midigen_utils data')}",
+        f"Bach         {_corpus(BACH_FOLDER) or 'built from music21 when first needed'}",
+        f"MAESTRO      {_corpus(MAESTRO_FOLDER) or 'not here: python -m midigen_utils data'}",
         f"MIDIGEN_DATA {os.environ.get('MIDIGEN_DATA', 'not set')}",
-        f"writes to    {files.MIDI_DATA}, {_free_space()} free",
+        f"writes to    {files.MIDI_DATA}, {shutil.disk_usage(there).free / 1e9:.0f} GB free",
     ]
     return "\n".join(lines)
 
@@ -41,15 +41,6 @@ def _version(package):
         return f"missing: pip install {package}"
 
 
-def _corpus(name, otherwise):
+def _corpus(name):
     folder = files.find_data(name)
-    if not folder.is_dir():
-        return otherwise
-    return f"{len(list(midi_files(folder)))} files in {folder}"
-
-
-def _free_space():
-    folder = files.MIDI_DATA
-    while not folder.exists():
-        folder = folder.parent
-    return f"{shutil.disk_usage(folder).free / 1e9:.0f} GB"
+    return f"{len(list(midi_files(folder)))} files in {folder}" if folder.is_dir() else None

@@ -80,14 +80,11 @@ def upload(desk, name, content):
     desk.upload.value = ({**file, "last_modified": datetime.now()},)
 
 
-def test_on_frame_counts_the_new_frames_and_stops_when_it_says_so():
+def test_on_frame_counts_the_new_frames():
     model, seed, seen = a_model(), generate_random_seed(0), []
     whole = generate_music(model, seed, 30, random_seed=1)
     assert np.array_equal(generate_music(model, seed, 30, random_seed=1, on_frame=seen.append), whole)
     assert seen == list(range(1, 31))
-    part = generate_music(model.train(), seed, 30, random_seed=1, on_frame=lambda done: done == 7)
-    assert np.array_equal(part, whole[:71])
-    assert model.training
 
 
 @pytest.mark.parametrize("kind", ["piece", "pattern", "upload", "checkpoint"])

@@ -16,23 +16,16 @@ FS = MIDI_CONFIG["fs"]
 class Settings(NamedTuple):
     """What a take is made from.
 
-    Attributes:
-        name: of the model.
-        model: the model, or the path of its checkpoint.
-        midi: path of the MIDI file that begins it, `None` for a random pattern.
-        source: what it begins with, in words.
-        all_instruments: whether every instrument of `midi` but drums is read, not only pianos.
-        seed_frames, num_frames: frames that the model is given at most, and frames that it adds.
-        temperature, random_seed: as for `generate_music`.
+    Attributes: as below; `temperature` and `random_seed` are those of `generate_music`.
     """
 
-    name: str
-    model: object
-    midi: Path | None
-    source: str
-    all_instruments: bool
-    seed_frames: int
-    num_frames: int
+    name: str  # of the model
+    model: object  # or the path of its checkpoint
+    midi: Path | None  # the file that begins it; None for a random pattern
+    source: str  # what it begins with, in words
+    all_instruments: bool  # whether every instrument of the file but drums is read, not only pianos
+    seed_frames: int  # that the model is given at most
+    num_frames: int  # that it adds
     temperature: float
     random_seed: int
 
@@ -57,17 +50,11 @@ class Settings(NamedTuple):
 
 
 class Take(NamedTuple):
-    """One piece of music.
-
-    Attributes:
-        settings: `Settings`.
-        music: `(S + num_frames, 88)` float32 in [0, 1]: the seed, and what the model added.
-        seed_frames: S, the frames of the seed.
-    """
+    """One piece of music and what it was made from."""
 
     settings: Settings
-    music: np.ndarray
-    seed_frames: int
+    music: np.ndarray  # (S + num_frames, 88) float32 in [0, 1]: the seed, and what the model added
+    seed_frames: int  # S
 
     def words(self):
         """The settings as one line."""

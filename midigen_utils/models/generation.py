@@ -38,11 +38,11 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
         temperature: above 0; below 1 likelier notes, at 1 as the model was trained, above 1 unlikelier ones.
         head: `"keys"` or `"chords"`; default what the model was trained for.
         random_seed: int for the same music each time (on one machine); default a new one, drawn by torch.
-        on_frame: called after each new frame with their number so far; to stop there it returns `True`.
+        on_frame: called after each new frame with their number so far.
 
     Returns:
-        `(S + num_frames, 88)` float32 in [0, 1] (with a leading B if the seed has one), fewer frames
-        if `on_frame` stopped it; the first S frames are the seed, unchanged.
+        `(S + num_frames, 88)` float32 in [0, 1] (with a leading B if the seed has one); the first S frames are the
+        seed, unchanged.
 
     Raises:
         ValueError: a temperature of 0 or less, a seed that is empty, of the wrong shape or with values outside [0, 1],
@@ -84,9 +84,8 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
             else:
                 last = draw_keys(output(features), temperature, rng.random)
             frames[t] = strike(features, last)
-            if on_frame is not None and on_frame(t + 1):
-                frames = frames[: t + 1]
-                break
+            if on_frame is not None:
+                on_frame(t + 1)
     music = np.concatenate([seed, frames.transpose(1, 0, 2)], axis=1)
     return music[0] if roll.ndim == 2 else music
 
