@@ -12,8 +12,7 @@ from filelock import FileLock, Timeout
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
-#: Everything midigen writes goes below this folder: the clone's ``midi_data``,
-#: or ``./midi_data`` when the package was installed without its repository.
+#: Everything midigen writes goes below this folder: that of the clone, or of where Python was started without one.
 MIDI_DATA = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "midi_data"
 
 
@@ -30,14 +29,11 @@ def find_data(name):
 
 @contextmanager
 def atomic_write(path):
-    """Write a file atomically (temporary file, then rename).
-
-    Args:
-        path: where the file goes; its folder is made.
+    """Write a file atomically (temporary file, then rename); its folder is made.
 
     Yields:
-        `Path` of a temporary file to write. It takes the place of `path` when the block
-        ends well, and is removed when it does not.
+        `Path` of a temporary file to write. It takes the place of `path` when the block ends well, and is removed when
+        it does not.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -76,11 +72,7 @@ def atomic_folder(path):
 
 @contextmanager
 def one_process(path):
-    """Let one process at a time work on a path; others wait at this line, and say so.
-
-    Args:
-        path: what is to be written; the lock is a hidden file beside it.
-    """
+    """Let one process at a time write a path; others wait at this line, and say so. The lock is a file beside it."""
     path = Path(path)
     with disk_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
 """Bach's four-part chorales, played: the corpus that needs no download.
 
-The scores are in music21's own corpus: 365 chorales by J. S. Bach (public domain),
-most of them encoded by Margaret Greentree (jsbchorales.net). music21 is BSD-3-Clause;
-its ``corpus/license.txt`` says that the corpus is distributed with the permission of
-the encoders, and that some encodings may not be used commercially. So no score is
-copied into this package: it holds a list of works with a hash of each one's notes,
-and `build_bach` writes the MIDI files on your machine (`chorale.py` plays them).
+The scores are in music21's own corpus: 365 chorales by J. S. Bach (public domain), most of them encoded by Margaret
+Greentree (jsbchorales.net). music21 is BSD-3-Clause; its ``corpus/license.txt`` says that the corpus is distributed
+with the permission of the encoders, and that some encodings may not be used commercially. So no score is copied into
+this package: it holds a list of works with a hash of each one's notes, and `build_bach` writes the MIDI files on your
+machine (`chorale.py` plays them).
 
 ``python -m tools.bach_list`` makes the list anew, for maintainers.
 """
@@ -57,8 +56,7 @@ def build_bach(folder=None):
     """Write the chorales as MIDI files in MAESTRO's layout, once; later calls return at once.
 
     Args:
-        folder: where to; ``None`` is ``midi_data/bach-chorales`` (or, where it is there already, the
-            one in ``$MIDIGEN_DATA``). It is written atomically.
+        folder: default ``midi_data/bach-chorales``, or that in ``$MIDIGEN_DATA`` if there is one. Written atomically.
 
     Returns:
         ``Path`` of the folder: ``bwv*.mid`` and ``bach-chorales.csv`` (`COLUMNS`; ``duration`` in seconds).

@@ -1,9 +1,8 @@
 """A four-part chorale, from the score in MusicXML to a performance at the piano.
 
-Scores carry no dynamics and no timing, so each chorale is *performed* by fixed
-rules: fermatas end phrases (slowing, fading, a breath), a phrase swells and falls
-back, the soprano is a little louder and leads, the voices are some milliseconds
-apart. All in whole numbers, so that every machine plays the same notes.
+Scores carry no dynamics and no timing, so each chorale is *performed* by fixed rules: fermatas end phrases (slowing,
+fading, a breath), a phrase swells and falls back, the soprano is a little louder and leads, the voices are some
+milliseconds apart. All in whole numbers, so that every machine plays the same notes.
 """
 
 import hashlib

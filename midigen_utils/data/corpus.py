@@ -22,22 +22,14 @@ READER = 1  # raise it when `read_notes` finds other notes, so that no old hash 
 
 @dataclass(frozen=True, slots=True)  # slots: there may be a million of them
 class Piece:
-    """One MIDI file of a corpus.
-
-    Attributes:
-        path: `Path` of the MIDI file.
-        split: `"train"`, `"validation"` or `"test"`.
-        composer, title: text; empty when unknown.
-        year: of the performance, or `None`.
-        duration: seconds; 0.0 when the metadata does not say.
-    """
+    """One MIDI file of a corpus."""
 
     path: Path
-    split: str
-    composer: str = ""
+    split: str  #: "train", "validation" or "test"
+    composer: str = ""  #: empty when unknown, as is the title
     title: str = ""
-    year: int | None = None
-    duration: float = 0.0
+    year: int | None = None  #: of the performance
+    duration: float = 0.0  #: seconds; 0.0 when the metadata does not say
 
 
 @dataclass(frozen=True)
@@ -45,20 +37,13 @@ class Corpus:
     """A named list of pieces in three splits, and the files that could not be read.
 
     Notebook: 01_data_exploration
-
-    Attributes:
-        name: short name, used for the folder of its cache.
-        folder: `Path` of its files.
-        pieces: tuple of `Piece`.
-        skipped: tuple of `(path, reason)`: files left out, and why.
-        all_instruments: whether its rolls take all tracks but drums, not only pianos.
     """
 
-    name: str
+    name: str  #: short; the folder of its cache is called so
     folder: Path
-    pieces: tuple
-    skipped: tuple = ()
-    all_instruments: bool = False
+    pieces: tuple  #: of `Piece`
+    skipped: tuple = ()  #: of `(path, reason)`: files left out, and why
+    all_instruments: bool = False  #: whether its rolls take all tracks but drums, not only pianos
 
     def split(self, name):
         """List of the `Piece`s of the split `"train"`, `"validation"` or `"test"`; ValueError for another name."""
@@ -114,8 +99,7 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
 
     Raises:
         FileNotFoundError: no such folder, or no CSV in it.
-        ValueError: the CSV is not UTF-8, lacks a column, a row cannot be understood, or names a file outside the
-            folder.
+        ValueError: the CSV is not UTF-8, lacks a column, or has a row that `_listed_file` refuses; says which.
     """
     folder = Path(folder) if folder else files.find_data(MAESTRO_FOLDER)
     table = _metadata_file(folder)
@@ -145,16 +129,14 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
 def load_folder(folder, all_instruments=False):
     """A folder of your own MIDI files, searched with its subfolders, as a corpus.
 
-    About 80/10/10 of the files are train, validation and test, decided by a hash of
-    each file's notes: copies of a piece land in one split, and a file keeps its split
-    when others are added (but for the few that fill a split that would be empty: from
-    three different pieces on, none is).
+    About 80/10/10 of the files are train, validation and test, decided by a hash of each file's notes: copies of a
+    piece land in one split, and a file keeps its split when others are added (but for the few that fill a split that
+    would be empty: from three different pieces on, none is).
 
     Notebook: A4_your_own_music
 
     Args:
-        folder: path.
-        all_instruments: as for `load_corpus`.
+        folder, all_instruments: a path, and as for `load_corpus`.
 
     Returns:
         `Corpus`; unreadable files are in `skipped` with the reason.
@@ -210,7 +192,7 @@ def _listed_file(folder, row):
     """Path of the file that a row of a table names, and whether it is there; it must lie in the folder.
 
     Raises:
-        ValueError: the row cannot be understood, or names a file outside the folder.
+        ValueError: another split, no file name, or one outside the folder.
         OSError, RuntimeError: what the row names can be no file (too long a name, a loop of links).
     """
     name = row["midi_filename"]

@@ -21,26 +21,16 @@ class Events(NamedTuple):
     """The N channel messages of a file in the order in which they act: by tick, then as in the file; and its T tracks.
 
     Notebook: 01_data_exploration
-
-    Attributes:
-        seconds: `(N,)` float64.
-        track: `(N,)` int64, counted from 0.
-        channel: `(N,)` int64, 0..15; in a file of type 2, 16 more for each track, since its tracks share nothing.
-        kind: `(N,)` uint8, the status byte with channel 0, such as 0x90 for a key that is struck.
-        a: `(N,)` uint8, 0..127: the first data byte, such as the key.
-        b: `(N,)` uint8, 0..127: the second, such as the velocity; 0 for kinds that have one.
-        end: `(T,)` float64, seconds.
-        whole: `(T,)` bool: whether a track was read to its end.
     """
 
-    seconds: np.ndarray
-    track: np.ndarray
-    channel: np.ndarray
-    kind: np.ndarray
-    a: np.ndarray
-    b: np.ndarray
-    end: np.ndarray
-    whole: np.ndarray
+    seconds: np.ndarray  #: (N,) float64
+    track: np.ndarray  #: (N,) int64, counted from 0
+    channel: np.ndarray  #: (N,) int64, 0..15; in a file of type 2, 16 more for each track: its tracks share nothing
+    kind: np.ndarray  #: (N,) uint8, the status byte with channel 0, such as 0x90 for a key that is struck
+    a: np.ndarray  #: (N,) uint8, 0..127: the first data byte, such as the key
+    b: np.ndarray  #: (N,) uint8, 0..127: the second, such as the velocity; 0 for kinds that have one
+    end: np.ndarray  #: (T,) float64, seconds
+    whole: np.ndarray  #: (T,) bool, whether a track was read to its end
 
 
 def read_events(data, max_seconds, mended):

@@ -17,21 +17,15 @@ _DRUM_CHANNEL, _DRUM_KIT = 9, 128  # General MIDI's, counted from 0; a number fo
 
 
 class Notes(NamedTuple):
-    """Notes as four arrays of one length, sorted by onset, then pitch.
+    """Notes as four arrays `(N,)`, sorted by onset, then pitch; note i sounds in `[start[i], end[i])`, in seconds.
 
     Notebook: 02_piano_roll
-
-    Attributes:
-        start: `(N,)` float64, onset in seconds.
-        end: `(N,)` float64, end in seconds; the note sounds in `[start, end)`.
-        pitch: `(N,)` int64, MIDI note number 0..127 (60 is middle C).
-        velocity: `(N,)` int64, 1..127.
     """
 
-    start: np.ndarray
-    end: np.ndarray
-    pitch: np.ndarray
-    velocity: np.ndarray
+    start: np.ndarray  #: float64, seconds
+    end: np.ndarray  #: float64, seconds
+    pitch: np.ndarray  #: int64, MIDI note number 0..127 (60 is middle C)
+    velocity: np.ndarray  #: int64, 1..127
 
 
 def read_notes(midi_path, sustain=True, all_instruments=False):
@@ -67,8 +61,8 @@ def read_pedal(midi_path):
         midi_path: path of a MIDI file.
 
     Returns:
-        `(K, 2)` float64: seconds at which the pedal goes down and comes up, in order. Where the
-        pedals of several piano channels overlap, from the first that goes down to the last up.
+        `(K, 2)` float64: seconds at which the pedal goes down and comes up, in order. Where the pedals of several piano
+        channels overlap, from the first that goes down to the last up.
 
     Raises:
         ValueError: as `read_notes`.
@@ -79,13 +73,10 @@ def read_pedal(midi_path):
 def write_midi(notes, output_path, duration, ticks_per_beat=480):
     """Write notes as a MIDI file of one piano track at 120 beats a minute.
 
-    The file lasts `duration`: a pedal-up event and a text mark its end. It is written beside
-    `output_path` first and then renamed, so a crash leaves no half file.
-
     Args:
         notes: `Notes`.
-        output_path: where to write; its folder is made.
-        duration: seconds.
+        output_path: where to write, atomically; its folder is made.
+        duration: seconds that the file lasts: a pedal-up event and a text mark its end.
         ticks_per_beat: resolution; a beat is half a second.
 
     Returns:

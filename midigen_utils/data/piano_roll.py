@@ -1,8 +1,8 @@
 """MIDI files to piano rolls and back.
 
-A piano roll here is an array `(T, P)`, time first: row `t` covers the seconds
-`[t / fs, (t + 1) / fs)`, column `p` is MIDI note `min_pitch + p`, a value is the
-velocity in (0, 1], and 0 is silence. (`pretty_midi`'s own rolls are `(128, T)`.)
+A piano roll here is an array `(T, P)`, time first: row `t` covers the seconds `[t / fs, (t + 1) / fs)`, column `p` is
+MIDI note `min_pitch + p`, a value is the velocity in (0, 1], and 0 is silence. (`pretty_midi`'s own rolls are
+`(128, T)`.) A `config` is `MIDI_CONFIG` or a dict with its keys.
 """
 
 import numpy as np
@@ -19,14 +19,12 @@ def midi_to_piano_roll(midi_path, config, sustain=True, all_instruments=False):
     Notebook: 02_piano_roll
 
     Args:
-        midi_path: path of a MIDI file.
-        config: `MIDI_CONFIG` or a dict with its keys.
-        sustain: whether the sustain pedal lengthens notes.
-        all_instruments: take every track but the drums, not only pianos.
+        midi_path, sustain, all_instruments: as in `read_notes`.
+        config: see above.
 
     Returns:
-        `(T, P)` float32, values `bin / velocity_bins` in [0, 1]; T is the length of
-        the file, at most `max_duration` seconds, in frames.
+        `(T, P)` float32, values `bin / velocity_bins` in [0, 1]; T is the length of the file, at most `max_duration`
+        seconds, in frames.
 
     Raises:
         ValueError: the file has no notes for these keys, or is no MIDI file.
@@ -54,18 +52,16 @@ def midi_to_bins(midi_path, config, sustain=True, all_instruments=False):
 def notes_to_roll(notes, config, duration=0.0):
     """Draw notes into a roll of velocity bins.
 
-    Onset and end are rounded to the nearest edge of a row, halves up: neither
-    comes earlier or later on average. A note fills the rows between, and at least
-    one. A key struck again while it sounds ends the old note; the row before the
-    new onset is cleared, if the old note has two rows or more, so that two notes
-    stay two. Of two strikes in one row the later one stands. Notes outside the
-    config's keys are left out.
+    Onset and end are rounded to the nearest edge of a row, halves up: neither comes earlier or later on average. A note
+    fills the rows between, and at least one. A key struck again while it sounds ends the old note; the row before the
+    new onset is cleared, if the old note has two rows or more, so that two notes stay two. Of two strikes in one row
+    the later one stands. Notes outside the config's keys are left out.
 
     Notebook: 02_piano_roll
 
     Args:
         notes: `Notes`.
-        config: `MIDI_CONFIG` or a dict with its keys.
+        config: see above.
         duration: seconds the roll lasts at least (rests at the end), default 0.
 
     Returns:
@@ -116,11 +112,9 @@ def roll_to_notes(piano_roll, config, velocity_threshold=0.3):
     Notebook: 02_piano_roll
 
     Args:
-        piano_roll: `(T, P)` floats in [0, 1].
-        config: `MIDI_CONFIG` or a dict with its keys.
-        velocity_threshold: in [0, 1); a cell sounds where its value is **above** it.
-            The default 0.3 is for rolls of probabilities. Use 0 for real and for
-            generated rolls: their quiet notes lie below 0.3.
+        piano_roll, config: `(T, P)` floats in [0, 1], and see above.
+        velocity_threshold: in [0, 1); a cell sounds where its value is **above** it. The default 0.3 is for rolls of
+            probabilities. Use 0 for real and for generated rolls: their quiet notes lie below 0.3.
 
     Returns:
         `Notes`; the velocity is that of the onset row.
@@ -151,23 +145,21 @@ def roll_to_notes(piano_roll, config, velocity_threshold=0.3):
 def piano_roll_to_midi(piano_roll, config, output_path, velocity_threshold=0.3):
     """Write a piano roll as a MIDI file of one piano track.
 
-    Onsets lie exactly on the edges of rows, so `midi_to_piano_roll` gives the same
-    keys in the same rows. The file lasts as long as the roll, rests at the end included.
-    A note whose key is struck again after one silent row lasts a quarter of that row longer.
+    Onsets lie exactly on the edges of rows, so `midi_to_piano_roll` gives the same keys in the same rows. The file
+    lasts as long as the roll, rests at the end included. A note whose key is struck again after one silent row lasts a
+    quarter of that row longer.
 
     Notebook: 02_piano_roll
 
     Args:
-        piano_roll: `(T, P)` floats in [0, 1].
-        config: `MIDI_CONFIG` or a dict with its keys.
+        piano_roll, config, velocity_threshold: as in `roll_to_notes`.
         output_path: where to write; its folder is made.
-        velocity_threshold: as in `roll_to_notes`: 0.3 suits probabilities, 0 real and generated rolls.
 
     Returns:
         The `pretty_midi.PrettyMIDI` that was written.
 
     Raises:
-        ValueError: wrong shape, NaN, or a threshold out of range.
+        ValueError: as `roll_to_notes`.
     """
     notes = roll_to_notes(piano_roll, config, velocity_threshold)
     fs = config["fs"]
