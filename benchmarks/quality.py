@@ -21,7 +21,7 @@ from budget import Budget, endless
 from midigen_utils.config import BATCH_SIZE, LEARNING_RATE, MIDI_CONFIG, SEQUENCE_LENGTH, STRIDE
 from midigen_utils.data.corpus import load_corpus
 from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.learn.dataset import Batches, SequenceDataset, each_piece
+from midigen_utils.learn.dataset import Batches, SequenceDataset, piece_bins
 from midigen_utils.learn.metrics import TrainingLoss, fit_baselines
 from midigen_utils.learn.training import evaluate
 from midigen_utils.models.frame_model import in_eval
@@ -71,12 +71,12 @@ def velocity_scores(model, rolls, train_rolls):
     if model.velocity is None:
         raise ValueError("this model has no velocity head; build it with velocity=32 and train it")
     struck_with = torch.zeros(256, dtype=torch.int64)  # how often each bin
-    for piece in each_piece(train_rolls):
+    for piece in (piece_bins(train_rolls, i) for i in range(len(train_rolls))):
         onsets = piece[1:][(piece[:-1] == 0) & (piece[1:] > 0)]
         struck_with += onsets.long().bincount(minlength=256)
     middle = int((struck_with.cumsum(0) < (struck_with.sum() + 1) // 2).sum())
     totals, notes = torch.zeros(4, dtype=torch.float64), 0
-    for piece in each_piece(rolls):
+    for piece in (piece_bins(rolls, i) for i in range(len(rolls))):
         piece = piece.unsqueeze(0).long()  # (1, T, P)
         past, now = piece[:, :-1], piece[:, 1:]
         struck = (past == 0) & (now > 0)

@@ -92,13 +92,10 @@ def seed_everything(seed):
 
 
 def pick_device(name=None):
-    """The device to compute on: CUDA, else Apple MPS, else the CPU.
+    """The ``torch.device`` to compute on: CUDA, else Apple MPS, else the CPU.
 
     Args:
         name: ``"cuda"``, ``"mps"`` or ``"cpu"``, or a ``torch.device``, to insist on one; ``None`` picks.
-
-    Returns:
-        ``torch.device``.
 
     Raises:
         ValueError: the device asked for is not there.

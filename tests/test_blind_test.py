@@ -1,7 +1,5 @@
 """The blind test, driven from Python as its buttons drive it."""
 
-import re
-
 import numpy as np
 import pytest
 
@@ -48,17 +46,14 @@ def test_the_page_does_not_betray_the_answer():
     assert "midigen-blind" in page and "midigen-blind" not in html_of(test)  # the roll is seen only at the end
 
 
-def test_right_answers_are_counted_in_a_table():
+def test_right_answers_are_counted_and_each_is_told():
     test = blind_test({"a <b>": clips(5), "c": clips(5, 1)}, 1)
     truth = [name for name, _ in test._clips]
     play(test, lambda i: "c" if i == 0 else truth[i])
     assert truth[0] == "a <b>"
     assert "4 of 5 right" in test.status.value
     assert f"{100 * luck(4, 5, 2):.1f} %" in test.status.value
-    a, c = truth.count("a <b>"), truth.count("c")
-    plain = re.sub(r"<tr>|</t.>", " ", test.status.value.split("<table>")[1])
-    words = re.sub(r"<[^<]*>", "", plain).split()
-    assert words == ["a", "&lt;b&gt;", "c", "a", "&lt;b&gt;", f"{a - 1}", "1", "c", "0", f"{c}"]
+    assert "<p>Clip 1 was a &lt;b&gt;; you said c.</p>" in test.clip.children[0].outputs[0]["data"]["text/html"]
     assert all(button.disabled for button in test.buttons)
     test.buttons[0].click()
     assert len(test.guesses) == 5

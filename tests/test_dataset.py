@@ -8,7 +8,7 @@ import torch
 
 from midigen_utils.data.rolls import RollSplit
 from midigen_utils.learn import dataset as learn_dataset
-from midigen_utils.learn.dataset import Batches, PieceBatches, SequenceDataset, all_frames, each_piece, piece_bins
+from midigen_utils.learn.dataset import Batches, PieceBatches, SequenceDataset, all_frames, piece_bins
 
 ROOT = Path(__file__).parent.parent
 
@@ -188,7 +188,7 @@ def test_values_that_are_no_velocities_are_refused_by_name(values, problem):
     with pytest.raises(ValueError, match=rf"\[0, 1\].*0 to 32.*{problem}"):
         SequenceDataset([numbered(100), values[:, None]])
     with pytest.raises(ValueError, match=problem):
-        list(each_piece([values[:, None]]))
+        piece_bins([values[:, None]], 0)
 
 
 def test_whole_numbers_are_bins_and_fractions_their_nearest_one_but_never_silence():
@@ -221,7 +221,7 @@ def test_a_split_on_disk_gives_the_batches_of_its_pieces_and_shares_their_memory
         one, two = (Batches(SequenceDataset(r, 32, 5), 7, velocities=True, **options) for r in (rolls, plain))
         assert equal(one.epoch(1), two.epoch(1))
         assert equal(*(PieceBatches(r, 16, 2, **options).epoch(1) for r in (rolls, plain)))
-        assert equal([each_piece(rolls)], [each_piece(plain)])
+        assert equal(*[[[piece_bins(some, i) for i in range(len(some))]] for some in (rolls, plain)])
     assert all_frames(split)[0].data_ptr() == split.frames.ctypes.data == SequenceDataset(split).frames.data_ptr()
     assert piece_bins(split, 2).data_ptr() == split.frames.ctypes.data + 88 * 131
 

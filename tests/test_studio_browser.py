@@ -158,5 +158,4 @@ def test_the_blind_test_is_taken_with_the_keyboard_in_jupyterlab(run_cell):
         page.get_by_text(f"Clip {clip} of 3").wait_for()
     page.keyboard.press("Enter")
     page.get_by_text("of 3 right").wait_for()
-    assert page.locator("table tr").count() == 3
     page.locator(".midigen-roll").nth(2).wait_for()

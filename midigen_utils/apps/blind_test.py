@@ -45,13 +45,9 @@ def blind_test(takes, random_seed=0):
 
 
 def luck(right, clips, choices):
-    """How likely it is to guess so many right, or more, by chance.
+    """How likely it is to guess `right` of `clips` or more by chance, where `choices` names are to choose from.
 
     Notebook: 05_generation_and_playback
-
-    Args:
-        right, clips: guesses that were right, and all of them.
-        choices: how many names there were to choose from, 2 or more.
 
     Returns:
         Probability in (0, 1]: the upper tail of a binomial distribution.
@@ -111,21 +107,12 @@ class BlindTest(ipywidgets.VBox):
         self.clip.children = answers
 
     def _result(self):
-        """The number of right guesses, how likely luck alone is to reach it, and a table of all guesses."""
+        """The number of right guesses, and how likely luck alone is to reach it."""
         clips, right = len(self.guesses), sum(truth == said for truth, said in self.guesses)
         chance = luck(right, clips, len(self._names))
         often = "Luck does that well too often to say that you hear a difference."
         verdict = "That is rarely luck: you hear a difference." if chance < 0.05 else often
-        names = [html.escape(name) for name in self._names]
-        cell = 'style="padding: 2px 10px; text-align: center"'
-        heads = "".join(f'<th scope="col" {cell}>{name}</th>' for name in names)
-        rows = f"<tr><th></th>{heads}</tr>"
-        for name, truth in zip(names, self._names):
-            counts = "".join(f"<td {cell}>{self.guesses.count((truth, said))}</td>" for said in self._names)
-            rows += f'<tr><th scope="row" {cell}>{name}</th>{counts}</tr>'
         return (
-            f'<div style="line-height: 1.5; contain: inline-size; overflow-x: auto" role="status">'
-            f"<b>{right} of {clips} right.</b> Guessing blindly gives {right} or more in "
-            f"{100 * chance:.1f} % of such tests. {verdict} Below, each row is who made the clips, "
-            f"each column who you said it was.<table>{rows}</table></div>"
+            f'<div role="status"><b>{right} of {clips} right.</b> Guessing blindly gives {right} or more in '
+            f"{100 * chance:.1f} % of such tests. {verdict}</div>"
         )

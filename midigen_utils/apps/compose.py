@@ -87,14 +87,7 @@ def compose(settings):
 
 
 def piece_to_begin_from(rolls, number):
-    """A piece of the validation split to continue: no model was trained on it.
-
-    Args:
-        rolls: dict with `"validation"`, a `RollSplit`.
-        number: which piece of the split, counted from 0.
-
-    Returns:
-        The roll, `(T, 88)` float32 in [0, 1], and the title.
+    """The roll `(T, 88)` and the title of piece `number` of the validation split: no model was trained on it.
 
     Raises:
         ValueError: the split is empty or has no such piece.

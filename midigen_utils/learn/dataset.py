@@ -14,8 +14,8 @@ ON_DEVICE = 2**31  # bytes of frames that are copied to a GPU; of more than that
 class SequenceDataset(torch.utils.data.Dataset):
     """Pairs of windows `(x, y)`: `y` is `x` one frame later, both 1.0 where a key is down.
 
-    Windows start every `stride` frames of each piece and never cross into the next one; a piece of `L` frames gives
-    `(L - sequence_length - 1) // stride + 1` windows, none if it is shorter than `sequence_length + 1` frames.
+    Windows start every `stride` frames of each piece and never cross into the next one: a piece of `L` frames gives
+    `(L - sequence_length - 1) // stride + 1` windows, a shorter one than `sequence_length + 1` none.
 
     Notebook: 02_piano_roll
 
@@ -248,11 +248,6 @@ def all_frames(rolls):
     lengths = np.array([len(roll) for roll in rolls], dtype=np.int64)
     frames = np.concatenate(rolls) if rolls else np.zeros((0, NUM_PITCHES), np.uint8)
     return torch.from_numpy(frames), np.cumsum(lengths) - lengths, lengths
-
-
-def each_piece(rolls):
-    """The pieces of `rolls` (as in `all_frames`), one after another; see `piece_bins`."""
-    return (piece_bins(rolls, i) for i in range(len(rolls)))
 
 
 def piece_bins(rolls, i):

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ..config import NUM_PITCHES
 from ..models.frame_model import FrameModel
 from ..models.velocity import loudness
-from .dataset import each_piece, piece_bins
+from .dataset import piece_bins
 from .parallel import all_reduce_sum
 
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
@@ -198,8 +198,7 @@ class FrameScores:
 class FrameTable(nn.Module):
     """A baseline with the interface of a model: the logit of each key given that key one frame ago.
 
-    Args:
-        probability: `(2, P)`: of a key to be down when it was up (row 0) and when it was down (row 1).
+    Its `probability` is `(2, P)`: of each key to be down when it was up (row 0) and when it was down (row 1).
     """
 
     def __init__(self, probability):
@@ -225,8 +224,8 @@ def fit_baselines(rolls):
     """
     keys = piece_bins(rolls, 0).shape[1] if len(rolls) else NUM_PITCHES
     hits, seen = torch.zeros(2, 2, keys, dtype=torch.float64)  # (2, P) each
-    for piece in each_piece(rolls):
-        down = piece > 0
+    for i in range(len(rolls)):
+        down = piece_bins(rolls, i) > 0
         x, y = down[:-1], down[1:]
         seen += torch.stack([(~x).sum(0), x.sum(0)])
         hits += torch.stack([(~x & y).sum(0), (x & y).sum(0)])

@@ -72,12 +72,9 @@ def world_size():
 
 
 def split_batch(batch):
-    """This process's rows of a batch. Where the rows do not divide evenly, rows of zeros fill up the last share.
+    """This process's rows of a batch of tensors `(B, ...)`: `ceil(B / world_size)` of each, zeros where there are none.
 
     Notebook: A3_scaling
-
-    Args:
-        batch: tensors `(B, ...)`, one row for each window; those returned have `ceil(B / world_size)` rows.
     """
     rows = -(-len(batch[0]) // world_size())
     full = [F.pad(x, (0, 0) * (x.ndim - 1) + (0, world_size() * rows - len(x))) for x in batch]

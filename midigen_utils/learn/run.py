@@ -26,10 +26,7 @@ KEPT = f"The weights that were saved last, if any were, are in {LAST}."
 
 
 class Run:
-    """Where a training stands, and what a checkpoint needs to go on from there.
-
-    Args:
-        model, optimizer, device, folder, settings, extras: as `fit` makes and gets them; the folder is a `Path`.
+    """Where a training stands, and what a checkpoint needs to go on from there; its arguments are those of `fit`.
 
     Attributes:
         scaler: `torch.amp.GradScaler`, at work where autocast computes in float16.
@@ -151,11 +148,7 @@ class Run:
 
 
 def check(model, rolls, settings, save_every, extras):
-    """Refuse arguments of `fit` with which a training can only fail later.
-
-    Raises:
-        ValueError: says which, and what to give.
-    """
+    """Refuse arguments of `fit` with which a training can only fail later, with `ValueError`."""
     if not isinstance(model, FrameModel):
         raise ValueError(f"{type(model).__name__} is no FrameModel: derive it from midigen_utils.models.FrameModel")
     if not hasattr(rolls, "keys") or not {"train", "validation"} <= set(rolls.keys()):
@@ -187,12 +180,9 @@ def check(model, rolls, settings, save_every, extras):
 def only_training(folder):
     """Let one training at a time write into a folder; the system lifts the lock when a process ends, however it ends.
 
-    Args:
-        folder: `Path`; it is made, so a place where nothing can be written is named before hours of training.
-
     Raises:
         RuntimeError: another training, of this process or another one, writes there.
-        OSError: nothing can be written there.
+        OSError: nothing can be written there, which is so said before hours of training.
     """
     try:
         with files.disk_errors_explained(folder):
@@ -213,9 +203,6 @@ def ctrl_c_between_steps(folder):
 
     A second Ctrl-C stops at once, and so does a `KeyboardInterrupt` raised in a thread, which Ctrl-C does not reach.
     Then nothing is saved: the weights may be in the middle of a step.
-
-    Args:
-        folder: where the training saves.
     """
     pressed = []
 
@@ -247,11 +234,7 @@ def stop(pressed, where):
 
 @contextmanager
 def memory_explained(device, where, batch_size):
-    """Say what to try when a step needs more memory than the device has.
-
-    Raises:
-        RuntimeError: in place of the device's (CUDA, MPS and the CPU each have their own).
-    """
+    """Say what to try when a step needs more memory than the device has (each kind has its own words for that)."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError

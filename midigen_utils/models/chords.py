@@ -51,14 +51,9 @@ class ChordHead(nn.Module):
         return self.from_features(features) + self.from_past(past)
 
     def look(self, context, notes):
-        """Logits of every key above the highest note found so far.
+        """From `context` `(..., W)` and the `notes` found so far, `(..., P)`, 1 or 0, to logits `(..., P)`.
 
-        Args:
-            context: `(..., W)`.
-            notes: the notes found so far, `(..., P)`, 1 or 0.
-
-        Returns:
-            `(..., P)`; those at or below the highest of `notes` mean nothing.
+        Those of the keys above the highest of `notes` count, the others mean nothing.
         """
         x = F.silu(self.norm(context + self.from_notes(notes)))  # (..., W)
         return self.output(F.silu(self.layer(x)))
@@ -96,14 +91,10 @@ class ChordHead(nn.Module):
     def log_prob(self, frames, features, past):
         """The exact log probability of frames.
 
-        Args:
-            frames, features, past: as for `conditionals`.
+        Args and Raises: as for `conditionals`.
 
         Returns:
             `(B, T)` in nats, 0 or less.
-
-        Raises:
-            ValueError: as `conditionals`.
         """
         logits = self.conditionals(frames, features, past).float()
         y = (frames > 0).float()

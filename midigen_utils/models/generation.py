@@ -145,15 +145,12 @@ def _one_thread():
 
 
 def generate_random_seed(random_seed=None):
-    """A random sparse pattern to start from: a few short chords in the middle of the keyboard.
+    """A random sparse pattern to start from, `(64, 88)` float32 in [0, 1]: short chords in the middle of the keyboard.
 
     Notebook: 05_generation_and_playback
 
     Args:
         random_seed: int for the same pattern each time; default a new one.
-
-    Returns:
-        `(64, 88)` float32 in [0, 1].
     """
     rng = np.random.default_rng(random_seed)
     roll = np.zeros((SEQUENCE_LENGTH, NUM_PITCHES), dtype=np.float32)
@@ -164,15 +161,11 @@ def generate_random_seed(random_seed=None):
 
 
 def generate_from_random_seed(model, num_frames, temperature=1.0, *, random_seed=None):
-    """Generate music from `generate_random_seed()`.
+    """Music from `generate_random_seed()`, `(64 + num_frames, 88)` float32 in [0, 1].
 
     Notebook: 05_generation_and_playback
 
-    Args:
-        model, num_frames, temperature, random_seed: as for `generate_music`.
-
-    Returns:
-        `(64 + num_frames, 88)` float32 in [0, 1].
+    Args and Raises: as for `generate_music`.
     """
     seed = generate_random_seed(random_seed)
     return generate_music(model, seed, num_frames, temperature, random_seed=random_seed)

@@ -130,11 +130,7 @@ class S6Block(nn.Module):
 
     Notebook: 04_mamba
 
-    Args:
-        d_model: width d of the stream.
-        d_state: states N of each channel.
-        d_conv: frames K the convolution sees.
-        expand: D / d.
+    Args: as `MusicMamba`.
 
     Source:
         Mamba (arXiv 2312.00752), figure 3 and section 3.6 (initialisation). Unlike the authors' code, `out_proj` does
@@ -182,7 +178,7 @@ class SSDBlock(nn.Module):
 
     Notebook: A1_parallel_scan
 
-    Args: as `S6Block`.
+    Args: as `MusicMamba`.
 
     Raises:
         ValueError: D is not a multiple of 64.
@@ -223,13 +219,9 @@ class SSDBlock(nn.Module):
 
 
 class CausalConv(nn.Module):
-    """A convolution over the last K frames of each channel by itself, never over a later one.
+    """A convolution over the last `d_conv` (K) frames of each of D `channels` by itself, never over a later one.
 
     Notebook: 04_mamba
-
-    Args:
-        channels: D.
-        d_conv: frames K.
     """
 
     def __init__(self, channels, d_conv):

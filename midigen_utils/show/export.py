@@ -17,11 +17,9 @@ def write_music(roll, midi_config, stem, title, seed_frames=0):
     """Write a roll as `.mid`, `.wav`, `.png` and `.html`, and print where they are.
 
     Args:
-        roll: `(T, P)` floats in [0, 1].
-        midi_config: its `MIDI_CONFIG`.
+        roll, midi_config: `(T, P)` floats in [0, 1], and the `MIDI_CONFIG` it was made with.
         stem: path without an ending; files that are there are replaced.
-        title: of picture and page.
-        seed_frames: frames at the beginning that were given, drawn in another colour.
+        title, seed_frames: of picture and page, as in `player`.
     """
     piano_roll_to_midi(roll, midi_config, f"{stem}.mid", velocity_threshold=0)
     print(fluidsynth_missing() or "Sound by FluidSynth.")
@@ -40,10 +38,6 @@ def write_music(roll, midi_config, stem, title, seed_frames=0):
 
 
 def unused(stem):
-    """A path for `write_music` at which nothing is overwritten: with -2, -3 and so on where files have that name.
-
-    Args:
-        stem: path without an ending, as is the `Path` that is returned.
-    """
+    """A `stem` for `write_music` at which nothing is overwritten: with -2, -3 and so on where files have that name."""
     names = chain([str(stem)], (f"{stem}-{number}" for number in count(2)))
     return next(Path(name) for name in names if not any(Path(name + ending).exists() for ending in ENDINGS))
