@@ -110,20 +110,26 @@ def generate(options):
         print(f"the beginning is shorter than {options.begin_seconds:g} s: it has {len(beginning) / fs:g} s")
     beginning, new = beginning[:frames], round(options.seconds * fs)
     roll = generate_music(model, beginning, new, options.temperature, random_seed=options.seed)
-    name = f"{files.slug(options.name or title)}-t{options.temperature:g}-r{options.seed}"
+    name = files.slug(options.name) if options.name else f"{files.slug(title)}-t{options.temperature:g}-r{options.seed}"
     write_music(roll, midi_config, unused(files.MIDI_DATA / "generated" / name), title, len(beginning))
 
 
 def _beginning(options, midi_config):
     """The roll that `--begin` names, and its title."""
-    from .apps.compose import piece_to_begin_from
     from .data import midi_to_piano_roll
     from .models import generate_random_seed
 
     if options.begin == "random":
         return generate_random_seed(options.seed), "A random pattern"
     if options.begin == "corpus":
-        return piece_to_begin_from(_load(options, midi_config)[0], options.piece)
+        rolls, _ = _load(options, midi_config)
+        part = rolls["validation"]  # no model was trained on it
+        if len(part) == 0:
+            raise ValueError("the validation split is empty: give `--begin random` or `--begin FILE.mid` instead")
+        if not 0 <= options.piece < len(part):
+            raise ValueError(f"--piece {options.piece}: the validation split has pieces 0 to {len(part) - 1}")
+        piece = part.pieces[options.piece]  # not the corpus's: a limit leaves some out
+        return part[options.piece], f"{piece.composer}: {piece.title}".strip(": ")
     roll = midi_to_piano_roll(options.begin, midi_config, all_instruments=options.all_instruments)
     first = int(roll.any(axis=1).argmax())
     if first > 0:
@@ -162,10 +168,24 @@ def export(options):
 
 
 def demo(options):
-    """The whole road once: corpus, training, generation, sound; writes music to midi_data/generated."""
-    from .apps.demo import walk
-
-    walk()
+    """The whole road once, in commands that it prints: corpus, training, generation, sound."""
+    pianist, folder = files.MIDI_DATA / "pretrained" / "mamba.pt", files.MIDI_DATA / "demo"
+    first = "generate --begin random --seconds 40 --temperature 0.9 --name pretrained --checkpoint", pianist
+    then = "train --epochs 1 --batch-size 32 --learning-rate 3e-3 --output", folder
+    last = "generate --name demo --checkpoint", folder / "best_model.pt"
+    walk = {
+        "What longer training gives: a MusicMamba taught by pianists goes on from 4 s of random chords.": first,
+        "Now a new one learns from nothing, in one epoch of Bach's chorales. Listen to the first meanwhile.": then,
+        "It goes on from the first 4 s of a chorale that it was not trained on.": last,
+    }
+    for what, (words, path) in walk.items():
+        if path == pianist and not path.exists():  # it comes with the clone, not with the package alone
+            continue
+        print(f"\n{what}\n\n    python -m midigen_utils {words} {path}\n", flush=True)
+        if code := main([*words.split(), str(path)]):
+            return code
+    print("\nNext: `make notebooks` opens them. `make data` downloads MAESTRO (58 MB), real piano performances;")
+    print("`make train` trains on them for longer, and then sounds better than these first minutes of learning.")
 
 
 def doctor(options):

@@ -117,7 +117,7 @@ def test_a_piece_is_found_by_composer_and_title_and_unseen_ones_come_first(desk,
     ]
     desk.piece.index = 0
     desk.generate.click()
-    assert desk.takes[0].settings.midi == corpus.pieces[0].path
+    assert desk.takes[0].midi == corpus.pieces[0].path
     page = desk.history.children[0].children[0].outputs[0]["data"]["text/html"]
     assert "4 s of Bach: Air &lt;in D&gt; (2004, train), then 5 s" in page and "Air <" not in page
 
@@ -184,7 +184,7 @@ def test_the_last_takes_stay_newest_first(desk, monkeypatch):
     for seed in range(3):
         desk.random_seed.value = seed
         desk.generate.click()
-    assert [take.settings.random_seed for take in desk.takes] == [2, 1]
+    assert [take.random_seed for take in desk.takes] == [2, 1]
     assert len(desk.history.children) == 2
     assert desk.history.layout.flex_flow == "column-reverse"
     assert "random_seed=2" in code_shown(desk)

@@ -13,7 +13,7 @@ from .. import files
 from ..config import MIDI_CONFIG
 from ..data.piano_roll import midi_to_piano_roll
 from ..show.player import player
-from .compose import FS, Settings, compose
+from .compose import FS, Take, compose
 
 LAST_TAKES = 6  # how many are kept
 PIECE, PATTERN, UPLOAD = "a piece of the corpus", "a random pattern", "your own MIDI file"
@@ -128,7 +128,7 @@ class Studio(widgets.VBox):
             if self._uploaded is None:
                 raise ValueError("no MIDI file yet: press “Choose a MIDI file”")
             midi, source, all_instruments = self._uploaded, self._uploaded.stem, True
-        return Settings(
+        return Take(
             name=self.model.value,
             model=self._models[self.model.value],
             midi=midi,
@@ -153,9 +153,9 @@ class Studio(widgets.VBox):
 
     def _add(self, take):
         self._count += 1
-        title = f"Take {self._count}: {take.settings.name}"
+        title = f"Take {self._count}: {take.name}"
         shown = player(take.music, seed_frames=take.seed_frames, title=title, composer=take.words())
-        python = PYTHON.format(html.escape(take.settings.code()))
+        python = PYTHON.format(html.escape(take.code()))
         self.takes = [take, *self.takes][:LAST_TAKES]
         box = widgets.VBox([show_html(shown.html, repr(shown)), widgets.HTML(python)])
         self.history.children = (*self.history.children, box)[-LAST_TAKES:]
