@@ -9,22 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from midigen_utils.models.frame_model import FrameModel
+from midigen_utils.models.last_frame import LastFrame
 from midigen_utils.models.lstm import MusicLSTM
 from midigen_utils.models.mamba import MusicMamba
-
-
-class LastFrame(FrameModel):
-    """Knows the last frame alone: the difference to the others is what memory is worth."""
-
-    def __init__(self, width=256, **heads):
-        super().__init__(width, width=width, **heads)
-        self.layers = nn.Sequential(
-            nn.Linear(self.config["num_pitches"], width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
-        )
-
-    def features(self, x, hidden=None):
-        """`x` `(B, T, P)` to `(B, T, width)`; there is no state to hand on."""
-        return self.layers(x), None
 
 
 class CausalTransformer(FrameModel):

@@ -18,7 +18,7 @@ _HOME = {
     "scaled seed_everything pick_device",
     "data": "Notes read_notes read_pedal write_midi Corpus Piece load_corpus load_maestro load_folder download_maestro "
     "midi_to_piano_roll piano_roll_to_midi notes_to_roll roll_to_notes load_piano_rolls",
-    "models": "ChordHead VelocityHead MusicLSTM MusicMamba "
+    "models": "ChordHead VelocityHead LastFrame MusicLSTM MusicMamba "
     "generate_music generate_random_seed generate_from_random_seed",
     "learn": "SequenceDataset Batches PieceBatches save_checkpoint load_checkpoint load_model "
     "frame_nll predict fit_baselines fit evaluate",

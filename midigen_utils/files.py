@@ -15,6 +15,9 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 #: Everything midigen writes goes below this folder: that of the clone, or of where Python was started without one.
 MIDI_DATA = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "midi_data"
 
+#: Weights that come with the package: Bach's network and the composers of the notebooks.
+PRETRAINED = Path(__file__).resolve().parent / "pretrained"
+
 
 def find_data(name):
     """``Path`` of a corpus's folder ``name``: in ``$MIDIGEN_DATA`` if it is there, else in ``midi_data/``.

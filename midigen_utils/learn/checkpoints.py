@@ -8,10 +8,11 @@ from pickle import UnpicklingError
 import torch
 
 from .. import config, files
+from ..models.last_frame import LastFrame
 from ..models.lstm import MusicLSTM
 from ..models.mamba import MusicMamba
 
-MODELS = {"MusicMamba": MusicMamba, "MusicLSTM": MusicLSTM}
+MODELS = {"MusicMamba": MusicMamba, "MusicLSTM": MusicLSTM, "LastFrame": LastFrame}
 KEYS = {"epoch": int, "model_state_dict": dict, "optimizer_state_dict": dict, "val_loss": (int, float)}
 EXTRAS = {"midi_config": dict, "model": str, "model_config": dict, "version": str, "corpus": str}
 EXTRAS |= {"all_instruments": bool, "settings": dict, "history": list}
@@ -39,8 +40,9 @@ def load_checkpoint(path):
     """Read a checkpoint onto the CPU. Nothing in it is ever run (`weights_only=True`).
 
     Args:
-        path: of a file that `save_checkpoint` wrote, or of one with the four keys
-            `epoch`, `model_state_dict`, `optimizer_state_dict`, `val_loss`.
+        path: of a file that `save_checkpoint` wrote, or of one with the four keys `epoch`, `model_state_dict`,
+            `optimizer_state_dict`, `val_loss`. Or the name of weights that come with the course: `"bach"`,
+            `"composer/00"` to `"composer/05"`; in a clone also `"mamba"` and `"lstm"`.
 
     Returns:
         The dict; with the course's `MIDI_CONFIG` as `midi_config` if it names none.
@@ -49,6 +51,9 @@ def load_checkpoint(path):
         FileNotFoundError: no such file.
         ValueError: not a checkpoint, cut off, or with objects that are not plain data.
     """
+    for folder in (files.PRETRAINED, files.MIDI_DATA / "pretrained"):
+        if not Path(path).exists() and (folder / f"{path}.pt").is_file():
+            path = folder / f"{path}.pt"
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no checkpoint there; train first (`make train`), or give the path of one")
     try:
@@ -86,8 +91,8 @@ def load_model(path=None, device=None, model_class=None):
     Notebook: 05_generation_and_playback
 
     Args:
-        path: of a checkpoint, default `midi_data/best_model.pt`. One that does not name
-            its model is tried as a `MusicMamba` and a `MusicLSTM` of default size.
+        path: of a checkpoint, or a name such as `"bach"`, as `load_checkpoint`; default `midi_data/best_model.pt`.
+            One that does not name its model is tried as each of ours of default size.
         device: `torch.device`, default the CPU.
         model_class: of a model of your own, a subclass of `FrameModel`.
 
