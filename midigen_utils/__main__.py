@@ -105,10 +105,7 @@ def generate(options):
     model = load_model(checkpoint, config.pick_device(options.device))
     fs = midi_config["fs"]
     beginning, title = _beginning(options, midi_config)
-    frames = max(1, round(options.begin_seconds * fs))
-    if len(beginning) < frames:
-        print(f"the beginning is shorter than {options.begin_seconds:g} s: it has {len(beginning) / fs:g} s")
-    beginning, new = beginning[:frames], round(options.seconds * fs)
+    beginning, new = beginning[: max(1, round(options.begin_seconds * fs))], round(options.seconds * fs)
     roll = generate_music(model, beginning, new, options.temperature, random_seed=options.seed)
     name = files.slug(options.name) if options.name else f"{files.slug(title)}-t{options.temperature:g}-r{options.seed}"
     write_music(roll, midi_config, unused(files.MIDI_DATA / "generated" / name), title, len(beginning))

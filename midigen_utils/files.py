@@ -98,18 +98,16 @@ def disk_errors_explained(path):
     Raises:
         OSError: in place of the system's, of the same kind and `errno`; names `path`.
     """
+    full = "the disk is full, or your share of it: free some space and run this again"
+    locked = "this place is read-only for you, or another program has the file open: change that or take another place"
+    advice = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), full)
+    advice |= dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), locked)
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            problem = "the disk is full, or your share of it: free some space and run this again"
-        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            problem = "this place is read-only for you: change its permissions, or take a folder of your own"
-            if Path(path).is_file():
-                problem += "; or another program has the file open: close it there"
-        else:
+        if error.errno not in advice:
             raise
-        explained = type(error)(f"{path} was not written, what was there is as before; {problem}")
+        explained = type(error)(f"{path} was not written, what was there is as before; {advice[error.errno]}")
         explained.errno = error.errno
         raise explained from error
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from .. import files
-from ..config import MIDI_CONFIG
-from ..data.piano_roll import midi_to_piano_roll
 from ..show.player import player
 from .compose import FS, Take, compose
 
@@ -100,24 +98,17 @@ class Studio(widgets.VBox):
 
     def _take_upload(self):
         """Keep an uploaded file below `midi_data`, where the Python under a take finds it again."""
-        if not self.upload.value:
-            return
-        self._uploaded, file = None, self.upload.value[0]
+        (file,) = self.upload.value
+        content = bytes(file["content"])
+        name = f"{files.slug(Path(file['name']).stem)}-{hashlib.sha256(content).hexdigest()[:8]}.mid"
+        path = files.MIDI_DATA / "uploads" / name
         try:
-            content = bytes(file["content"])
-            name = f"{files.slug(Path(file['name']).stem)}-{hashlib.sha256(content).hexdigest()[:8]}.mid"
-            path = files.MIDI_DATA / "uploads" / name
             with files.atomic_write(path) as temporary:
                 temporary.write_bytes(content)
-                try:
-                    midi_to_piano_roll(temporary, MIDI_CONFIG, all_instruments=True)
-                except ValueError as error:
-                    raise ValueError(str(error).replace(str(temporary), file["name"])) from None
-        except Exception as error:
-            self._say_error(error)
-        else:
-            self._uploaded = path
-            self._say(f"{file['name']} is here. Press Generate.")
+        except OSError as error:
+            return self._say_error(error)
+        self._uploaded = path
+        self._say(f"{file['name']} is here. Press Generate.")
 
     def _settings(self):
         """What the controls say at this moment."""

@@ -28,12 +28,10 @@ def download_maestro(folder=None, url=MAESTRO_URL, sha256=MAESTRO_SHA256):
 
     Args:
         folder: where ``maestro-v3.0.0/`` goes; ``None`` takes ``midi_data/``, and a copy in ``MIDIGEN_DATA`` counts.
-        url: str, address of the zip.
-        sha256: str, 64 hexadecimal digits, hash of the zip.
+        url, sha256: str, address of the zip, and its hash in 64 hexadecimal digits.
 
     Returns:
-        ``Path`` of the folder that holds ``maestro-v3.0.0.csv`` and the MIDI files it lists. It is written
-        atomically: a folder of that name is always whole.
+        ``Path`` of the folder that holds ``maestro-v3.0.0.csv`` and the MIDI files it lists, written atomically.
 
     Raises:
         OSError: no connection, not the file that was published, or no space on the disk; says what to do.

@@ -122,15 +122,10 @@ def load_model(path=None, device=None, model_class=None):
 
 
 def export_model(path, output):
-    """Write a checkpoint that is small enough to share: weights of half precision, the state of a fresh optimiser.
+    """Write a checkpoint `output` that is small enough to share, from that of `path`; returns its size in bytes.
 
-    `load_model` gives a model of ordinary precision from it, and `fit` trains that one further.
-
-    Args:
-        path, output: of a checkpoint of `fit`, and where to write.
-
-    Returns:
-        The size of the new file in bytes.
+    Its weights have half precision, its optimiser is a fresh one. `load_model` gives a model of ordinary precision from
+    it, and `fit` trains that one further.
 
     Raises:
         FileNotFoundError, ValueError: as `load_checkpoint`.

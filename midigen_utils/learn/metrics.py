@@ -69,9 +69,6 @@ class TrainingLoss(nn.Module):
     Both are sums over frames, not means: the sums of the shares of a batch add up to that of the batch.
 
     Notebook: A3_scaling
-
-    Args:
-        model: `FrameModel`.
     """
 
     def __init__(self, model):
@@ -144,11 +141,10 @@ class FrameScores:
         self.hits = torch.zeros(2, len(THRESHOLDS) + 1, dtype=torch.float64)  # cells (off, on) by probability
 
     def add(self, logits, x, y, valid=None, nll=None):
-        """Count the predictions of some frames.
+        """Count the predictions of frames `y`, `(B, T, P)` of 0.0 and 1.0, as are `x`, the frame before each.
 
         Args:
             logits: `(B, T, P)`, the prediction of each key of `y`.
-            x, y: `(B, T, P)` of 0.0 and 1.0: the frame before each, and the frames to predict.
             valid: `(B, T)` bool, `False` for padding; default all.
             nll: nats of each frame of `y`, `(B, T)`; default those of independent keys.
         """

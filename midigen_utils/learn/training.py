@@ -226,12 +226,8 @@ def make_optimizer(model, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY
 
     Source: Loshchilov & Hutter, arXiv 1711.05101; the exceptions as in the Mamba paper's code.
 
-    Args:
-        model: `nn.Module`.
-        learning_rate, weight_decay: default 1e-3, and 0.1 of the matrices.
-
     Returns:
-        `torch.optim.AdamW` with two parameter groups.
+        `torch.optim.AdamW` with two parameter groups, for the matrices and for the others.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in parameters if p.ndim >= 2 and not getattr(p, "_no_weight_decay", False)]

@@ -14,9 +14,8 @@ class VelocityHead(nn.Module):
     loud the last notes were.
 
     Args:
-        feature_size: length D of the model's feature vectors.
+        feature_size, num_pitches: length D of the model's feature vectors, and keys P in a frame, default 88.
         bins: loudness steps V; 0 is silence and 1..V are velocities.
-        num_pitches: keys P in a frame, default 88.
         width: W, numbers in the head's one layer, default 128.
     """
 

@@ -118,7 +118,7 @@ def plot_delta(delta, piano_roll, config=MIDI_CONFIG, labels=None):
     return fig, ax
 
 
-def plot_history(history, baselines=None, ax=None, title=None):
+def plot_history(history, baselines=None, ax=None):
     """Training and validation loss over the epochs, with what has to be beaten.
 
     Notebook: 03_lstm_baseline
@@ -126,7 +126,6 @@ def plot_history(history, baselines=None, ax=None, title=None):
     Args:
         history: list of dicts with `epoch`, `train_loss` and `val_loss` (nats per frame).
         baselines: dict from a name to its loss in nats per frame, drawn as level lines.
-        title: text above.
     """
     fig, ax = _axes(ax)
     epochs, train, validation = ([float(row[key]) for row in history] for key in ("epoch", "train_loss", "val_loss"))
@@ -139,7 +138,7 @@ def plot_history(history, baselines=None, ax=None, title=None):
         ax.plot(epochs[best], validation[best], "*", color=ORANGE, markersize=12, label=label)
     for i, (name, loss) in enumerate((baselines or {}).items()):
         ax.axhline(loss, color=(GREEN, PINK, GREY)[i % 3], linewidth=1.2, linestyle=":", label=f"{name}: {loss:.2f}")
-    ax.set(xlabel="epoch", ylabel="loss (nats per frame)", title=title)
+    ax.set(xlabel="epoch", ylabel="loss (nats per frame)")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(linewidth=0.5, alpha=0.4)
     ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
