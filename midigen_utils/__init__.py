@@ -16,6 +16,7 @@ if sys.platform == "darwin":
 _HOME = {
     "config": "MIDI_CONFIG NUM_PITCHES SEQUENCE_LENGTH STRIDE BATCH_SIZE LEARNING_RATE GRAD_CLIP NUM_EPOCHS "
     "scaled seed_everything pick_device",
+    "exercises": "check hint finding",
     "data": "Notes read_notes read_pedal write_midi Corpus Piece load_corpus load_maestro load_folder download_maestro "
     "midi_to_piano_roll piano_roll_to_midi notes_to_roll roll_to_notes load_piano_rolls",
     "models": "ChordHead VelocityHead LastFrame MusicLSTM MusicMamba "

@@ -1,168 +1,150 @@
-"""Checks for the exercises at the end of each notebook. The answers are here, too: look only after you have tried."""
+"""Exercises and findings of the notebooks: `check` judges an answer, `hint` helps, `finding` holds a result.
 
-from math import comb
+What is asked and the hints stand in `exercises.toml`, the right answers in `exercises_answers.py`. Without that file,
+as in a class whose teacher keeps it, an answer is recorded and not judged.
+"""
+
+import tomllib
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
-from .config import bin_to_velocity, velocity_to_bin
+from .config import scaled
 
-MAJOR_SCALE = [0, 2, 4, 5, 7, 9, 11]
+try:
+    from .exercises_answers import ANSWERS
+except ModuleNotFoundError:
+    ANSWERS = None
+
+EXERCISES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+LIKELY_MISTAKES = [  # what makes a wrong number of the right one, and what to say then
+    (lambda right: right, "this is rounded; give numbers as Python computes them"),
+    (lambda right: -right, "check the sign"),
+    (lambda right: 100 * right, "this looks like percent; give the share itself, as a fraction of one"),
+    (lambda right: right / np.log(2), "this looks like bits in place of nats; take the natural logarithm"),
+    (lambda right: right * np.log(2), "this looks like nats in place of bits; take the logarithm to base two"),
+]
+_opened = Counter()  # how many hints of an exercise the reader has asked for
+
+
+class Line(str):
+    """A text that a notebook shows as it is, without quotation marks."""
+
+    __repr__ = str.__str__
+
+
+NO_SUCH = Line('there is no such exercise; names are like "02.3": the notebook, a point, the number, all in quotes')
 
 
 def check(exercise, answer, *given):
-    """Say whether an exercise is solved.
+    """Say in one line whether an exercise is solved, and if not, what may be wrong.
+
+    Notebook: 01_data_exploration, and all that follow
 
     Args:
         exercise: such as `"01.2"`: notebook and number.
-        answer: what the reader's code gives; `...` or `None` while there is none.
+        answer: what the reader's code gives: a number, or an array, a list or a tensor of numbers; `...` or `None`
+            while there is none. Any other object is refused in words; none raises an error.
         given: what the exercise starts from.
 
     Returns:
-        `"not answered yet"`, `"right"` (numbers may be off by 1 part in 10,000), or what is wrong with the answer.
+        A string: `"right"` (counts must be exact, other numbers may be off by 1 part in 10,000), `"not answered yet"`,
+        `"not yet"` with a hint that fits, but never the answer; or, without the right answers, `"recorded"` and more.
+    """
+    if exercise not in EXERCISES:
+        return NO_SUCH
+    if answer is None or answer is ...:
+        return Line("not answered yet")
+    if callable(answer):
+        return Line("not yet: this is a function, not its result; call it, with brackets after its name")
+    try:
+        numbers = _array(answer)
+    except Exception:  # an object can refuse in any way to be looked at
+        return Line("not yet: numbers are wanted, not text or anything else")
+    if not np.isfinite(numbers).all():
+        return Line("not yet: there is nan or infinity in it; was something divided by 0, or the log of 0 taken?")
+    if ANSWERS is None:
+        return Line(f'recorded: your teacher will say whether it is right; hint("{exercise}") opens a hint')
+    try:
+        right = np.asarray(ANSWERS[exercise](*given), dtype=float)
+    except Exception:  # whatever the reader has put under one of the names in `given`
+        return Line("not yet: what the exercise starts from has changed; run the cells above it again")
+    if _equal(numbers, right):
+        return Line("right")
+    mistake = _mistake(numbers, right)
+    return Line(f"not yet: {mistake}" if mistake else f'not yet; hint("{exercise}") opens a hint')
+
+
+def hint(exercise):
+    """Open one more hint of an exercise at each call, from a nudge to nearly the whole way.
+
+    Notebook: 01_data_exploration, and all that follow
+
+    Args:
+        exercise: such as `"01.2"`: notebook and number.
+
+    Returns:
+        A string: what is asked, and under it the hints opened so far, one a line.
+    """
+    if exercise not in EXERCISES:
+        return NO_SUCH
+    _opened[exercise] += 1
+    hints = EXERCISES[exercise]["hints"]
+    opened = [f"hint {k} of {len(hints)}: {text}" for k, text in enumerate(hints[: _opened[exercise]], start=1)]
+    return Line("\n".join([f"{exercise}: {EXERCISES[exercise]['asks']}", *opened]))
+
+
+def finding(condition, text):
+    """Print a finding; in full mode make sure first that it holds. A cell with one is not tagged `nbval-check-output`.
+
+    Notebook: 01_data_exploration, and all that follow
+
+    Args:
+        condition: true while the finding holds: a bool, or a function without arguments, not called in fast mode.
+        text: the finding in one sentence.
 
     Raises:
-        KeyError: no such exercise.
+        AssertionError: the finding does not hold any more, so its text must be written anew.
     """
-    truth = np.asarray(ANSWERS[exercise](*given))
-    if answer is None or answer is ...:
-        return "not answered yet"
-    answer = np.asarray(answer)
-    if answer.dtype.kind not in "biuf":
-        return "not yet: numbers are wanted, not text or anything else"
-    if answer.shape != truth.shape:
-        return f"not yet: it has the shape {answer.shape}, not {truth.shape}"
-    if np.allclose(answer, truth, rtol=1e-4):
-        return "right"
-    rounded = [np.round(truth, digits) for digits in range(8)]
-    if np.allclose(answer, truth, rtol=0.05) and any(np.allclose(answer, some, rtol=1e-9, atol=0) for some in rounded):
-        return "not yet: this is rounded; give numbers as Python computes them"
-    return f"not yet: {answer if answer.size < 8 else 'some values differ'}"
+    if not scaled(full=True, fast=False):
+        print(f"{text} (not checked in fast mode)")
+    elif condition() if callable(condition) else condition:
+        print(text)
+    else:
+        raise AssertionError(f"this finding no longer holds, its text must be written anew: {text}")
 
 
-def _struck(roll):
-    """Where a note begins in a roll `(T, P)`: `(T, P)` bool."""
-    sounding = np.pad(roll > 0, ((1, 0), (0, 0)))
-    return sounding[1:] & ~sounding[:-1]
+def _array(value):
+    """A number, or lists, arrays and tensors of numbers, as an array of floats. Other objects raise what they like."""
+    if isinstance(value, (list, tuple)):  # part by part: numpy refuses a list of tensors that need gradients
+        return np.array([_array(part) for part in value], dtype=float)
+    array = np.asarray(value.detach().cpu().double() if hasattr(value, "detach") else value)
+    if array.dtype.kind not in "biufO":  # numpy would make a number of the text "10"
+        raise TypeError
+    return array.astype(float)
 
 
-def _at_least(right, n, p):
-    """The probability of `right` or more of `n` answers, each right with probability `p`."""
-    return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))
+def _equal(numbers, right):
+    """Whether shapes and values agree: counts exactly, other numbers to 1 part in 10,000."""
+    tolerance = dict(rtol=1e-4, atol=1e-8) if (right % 1).any() else dict(rtol=1e-9, atol=1e-6)
+    return numbers.shape == right.shape and np.allclose(numbers, right, **tolerance)
 
 
-def _enough(n, luck):
-    return next(right for right in range(n + 2) if _at_least(right, n, luck) < 0.05)
+def _rounded(numbers, right):
+    return np.allclose(numbers, right, rtol=0.05) and any(_equal(numbers, right.round(digits)) for digits in range(8))
 
 
-def _commonest_step(notes):
-    chords = np.flatnonzero(np.diff(notes.start, prepend=-1) > 0.05)
-    steps = np.diff(np.maximum.reduceat(notes.pitch, chords))
-    steps, count = np.unique(steps[steps != 0], return_counts=True)
-    return steps[count.argmax()]
-
-
-def _largest_change():
-    velocity, config = np.arange(1, 128), {"velocity_bins": 8}
-    return np.abs(bin_to_velocity(velocity_to_bin(velocity, config), config) - velocity).max()
-
-
-def _f1_of_copying(roll):
-    x, y = roll[:-1] > 0, roll[1:] > 0
-    change = (x != y).any(axis=1)
-    return 2 * (x & y)[change].sum() / (x[change].sum() + y[change].sum())
-
-
-def _best_scale(roll):
-    struck, pitch = _struck(roll).sum(axis=0), np.arange(88) + 21
-    return max(struck[np.isin((pitch - root) % 12, MAJOR_SCALE)].sum() for root in range(12)) / struck.sum()
-
-
-def _frames_down(roll):
-    down = np.zeros(np.shape(roll))
-    for t, row in enumerate(np.asarray(roll) > 0):
-        down[t] = row * (down[t - 1] + 1) if t else row
-    return down
-
-
-def _whole_gradient(leaks, direct):
-    whole = np.array(direct, dtype=float)
-    for t in range(len(whole) - 2, -1, -1):
-        whole[t] += leaks[t + 1] * whole[t + 1]
-    return whole
-
-
-def _entropy(p):
-    p = np.ravel(p)
-    return -np.sum(p[p > 0] * np.log(p[p > 0]))
-
-
-def _costs_of_keys(joint):
-    known = [0.0, *(_entropy(joint.sum(axis=tuple(range(k, joint.ndim)))) for k in range(1, joint.ndim + 1))]
-    return np.diff(known)
-
-
-def _total_correlation(joint):
-    axes = range(joint.ndim)
-    alone = [_entropy(joint.sum(axis=tuple(other for other in axes if other != axis))) for axis in axes]
-    return sum(alone) - _entropy(joint)
-
-
-def _seconds(ticks, begins, bpm):
-    per_tick = 60 / bpm / 480
-    at = np.append(0, np.cumsum(np.diff(begins) * per_tick[:-1]))
-    k = np.searchsorted(begins, ticks, side="right") - 1
-    return at[k] + (ticks - begins[k]) * per_tick[k]
-
-
-ANSWERS = {
-    "01.1": lambda notes: (notes.end - notes.start).max(),
-    "01.2": lambda notes: np.isin(notes.pitch % 12, [1, 3, 6, 8, 10]).mean(),
-    "01.3": lambda pieces: sum(len(n.start) for n in pieces) / sum(n.end.max() for n in pieces),
-    "01.4": lambda notes: (notes.end - notes.start).sum() / (notes.end.max() - notes.start.min()),
-    "01.5": _commonest_step,
-    "02.1": lambda roll: (roll == 0).all(axis=1).mean(),
-    "02.2": _largest_change,
-    "02.3": lambda roll: (len(roll) - 128 - 1) // 32 + 1,
-    "02.4": lambda roll: _struck(roll).sum(axis=1),
-    "02.5": lambda notes: np.argmax([np.isin((notes.pitch + up) % 12, MAJOR_SCALE).sum() for up in range(-6, 6)]) - 6,
-    "03.1": lambda: -np.log(0.02),
-    "03.2": lambda: 4 * 100 * (88 + 100 + 1 + 1),
-    "03.3": lambda: 0.5 ** (1 / 64),
-    "03.4": _f1_of_copying,
-    "03.5": lambda z, y: np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))),
-    "04.1": lambda: 0.5 ** (1 / 16),
-    "04.2": lambda: 1 + 4 * 3,
-    "04.3": lambda: 6 * (3 + 16) * 2 * 128,
-    "04.4": lambda a: [[a[s + 1 : t + 1].prod() if s <= t else 0 for s in range(len(a))] for t in range(len(a))],
-    "04.5": lambda a, b: [a[1::2] * a[::2], a[1::2] * b[::2] + b[1::2]],
-    "05.1": lambda: 0.2**2 / (0.2**2 + 0.8**2),  # halving the temperature squares the odds
-    "05.2": lambda: _enough(12, 1 / 3),
-    "05.3": lambda roll: (roll == 0).all(axis=1).sum() / 16,
-    "05.4": _best_scale,
-    "05.5": lambda logits: (p := 1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64)))) * (p >= 0.01),
-    "A1.1": lambda: 10,
-    "A1.2": lambda: 1906,
-    "A1.3": lambda: [1, 0],
-    "A1.4": _frames_down,
-    "A1.5": _whole_gradient,
-    "A2.1": lambda: 4 * np.log(2),
-    "A2.2": lambda: 2 / 2**8,
-    "A2.3": lambda roll: (roll[1:] > 0).sum() + len(roll) - 1,
-    "A2.4": _total_correlation,
-    "A2.5": _costs_of_keys,
-    "A3.1": lambda: 150,  # 9,599 predictions, 64 at a time
-    "A3.2": lambda: (3 * 10 + 9 * 4) / 12,
-    "A3.3": lambda: 2 * 7 / 8 * 1_797_720 * 4,
-    "A3.4": lambda n: (np.arange(n) - np.arange(n - 1)[:, None]) % n,
-    "A3.5": lambda: (2 * 20 * 24 * 3600) ** 0.5,
-    "A4.1": lambda: 0.9**30,
-    "A4.2": lambda: -(-40 * ((60 * 16 - 64 - 1) // 64 + 1) // 8),
-    "A4.3": lambda notes: np.bincount(notes.velocity).max() / len(notes.velocity),
-    "A4.4": _seconds,
-    "A4.5": lambda a, b: [(b.pitch - a.pitch).mean(), np.polyfit(a.start, b.start, 1)[0]],
-    "A5.1": lambda: 1 / 2 * 1 + 1 / 4 * 2 + 2 * (1 / 8 * 3),
-    "A5.2": lambda: 200 / (1 + 4 * 0.5),
-    "A5.3": lambda: 1 - (1 - _at_least(10, 12, 1 / 2)) ** 30,
-    "A5.4": lambda roll: roll[_struck(roll)].std(),
-    "A5.5": lambda: max(n for n in range(1, 200) if _at_least(_enough(n, 1 / 3), n, 0.6) < 0.8) + 1,
-}
+def _mistake(numbers, right):
+    """What was probably done wrong, without giving the answer away; `None` if nothing fits."""
+    if numbers.T.shape == right.shape and (numbers.shape != right.shape or _equal(numbers.T, right)):
+        return "it is transposed; rows and columns have to change places"
+    if numbers.shape != right.shape:
+        wanted, this = (f"a list or array of shape {a.shape}" if a.ndim else "one number" for a in (right, numbers))
+        return f"{wanted} is wanted, and this is {this}"
+    if _equal(numbers, right + 1) or _equal(numbers, right - 1):
+        return "off by one; look again at what is counted first and last"
+    for change, advice in LIKELY_MISTAKES:
+        if _equal(numbers, change(right)) or ((right % 1).any() and _rounded(numbers, change(right))):
+            return advice
+    return None
