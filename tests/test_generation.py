@@ -1,5 +1,4 @@
 import inspect
-import threading
 
 import numpy as np
 import pytest
@@ -127,39 +126,17 @@ def test_the_notes_do_not_depend_on_the_velocity_head():
     assert np.array_equal(loud, plain)
 
 
-@pytest.mark.parametrize("ends_first", [0, 1])
-def test_generations_in_two_threads_leave_the_number_of_threads_as_it_was(ends_first):
-    model, seed = MusicLSTM(hidden_size=8), generate_random_seed(0)
-    playing, may_end = ([threading.Event(), threading.Event()] for _ in range(2))
-
-    def in_a_thread(function, *arguments):
-        thread = threading.Thread(target=function, args=arguments)
-        thread.start()
-        return thread
-
+def test_a_frame_is_computed_on_one_thread_and_their_number_is_restored():
     def blas_threads():
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
-    def play(number):
-        def on_frame(_):
-            playing[number].set()
-            assert may_end[number].wait(30)
-
-        generate_music(model, seed, 1, on_frame=on_frame)
-
-    original = blas_threads()
-    in_a_thread(threadpool_limits, 2, "blas").join()  # in a thread that ends: it has no further say
-    before, threads = blas_threads(), []
-    for number in (0, 1):
-        threads.append(in_a_thread(play, number))
-        assert playing[number].wait(30)
-    assert set(before) <= {2} and set(blas_threads()) <= {1}
-    for number in (ends_first, 1 - ends_first):
-        may_end[number].set()
-        threads[number].join(30)
-    after = blas_threads()
-    in_a_thread(threadpool_limits, max(original, default=None), "blas").join()
-    assert after == before
+    meanwhile = []
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        generate_music(
+            MusicLSTM(hidden_size=8), generate_random_seed(0), 1, on_frame=lambda _: meanwhile.append(blas_threads())
+        )
+        assert set(before) <= {2} and set(*meanwhile) <= {1} and blas_threads() == before
 
 
 def test_temperature_divides_the_logits(model):

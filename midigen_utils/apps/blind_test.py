@@ -57,11 +57,7 @@ def luck(right, clips, choices):
 
 
 class BlindTest(ipywidgets.VBox):
-    """What `blind_test` returns: an ipywidgets box.
-
-    Attributes:
-        guesses: list of `(who made it, who you said)`, one for each clip so far.
-    """
+    """What `blind_test` returns: an ipywidgets box, and `guesses`, a list of `(who made it, who you said)` so far."""
 
     def __init__(self, takes, random_seed):
         self.guesses, self._names, self._pages = [], list(takes), []

@@ -78,10 +78,9 @@ def compose(take):
 
 def shortest(path):
     """A path as text, from the working directory where that is shorter."""
-    path = Path(path)
     with suppress(ValueError):  # another drive of Windows
-        path = min(Path(os.path.relpath(path)), path, key=lambda path: len(path.as_posix()))
-    return path.as_posix()
+        path = min(os.path.relpath(path), str(path), key=len)
+    return Path(path).as_posix()
 
 
 def _is_path(model):

@@ -47,11 +47,7 @@ def studio(models, corpus):
 
 
 class Studio(widgets.VBox):
-    """What `studio` returns: an ipywidgets box of controls and takes.
-
-    Attributes:
-        takes: list of the last `Take`s, newest first.
-    """
+    """What `studio` returns: an ipywidgets box of controls, and `takes`, a list of the last `Take`s, newest first."""
 
     def __init__(self, models, corpus):
         self.takes, self._count, self._uploaded = [], 0, None

@@ -122,10 +122,8 @@ def ssd_scan(x, dt, A, B, C, h=None, chunk=64):
 
     Args:
         x: input, `(B, L, H, P)`: H heads of P channels.
-        dt: step size Δ, `(B, L, H)`, above 0.
-        A: decay rate of each head, `(H,)`, below 0.
-        B: how the input enters the state, `(B, L, N)`, shared by the heads.
-        C: how the output is read from the state, `(B, L, N)`.
+        dt, A: step size Δ, `(B, L, H)`, above 0, and decay rate of each head, `(H,)`, below 0.
+        B, C: how the input enters the state and how the output is read from it, `(B, L, N)`, shared by the heads.
         h: state before the first frame, `(B, H, N, P)`; default zeros.
         chunk: frames per chunk, default 64.
 

@@ -1,8 +1,5 @@
 """New music from a trained model: one frame at a time, each drawn from the model's prediction."""
 
-import threading
-from contextlib import contextmanager, nullcontext
-
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
@@ -72,7 +69,8 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
     # Velocities have random numbers of their own: the notes are the same with and without them.
     strike = _velocities(velocity, seed, temperature, rng.spawn(1)[0].random)
     frames = np.empty((num_frames, len(seed), keys), dtype=np.float32)
-    with in_eval(model), torch.inference_mode(), _one_thread():
+    # On one thread: a frame is too little work to share, and threads would wait for each other.
+    with in_eval(model), torch.inference_mode(), threadpool_limits(1):
         features, step = _read(model, weights, config, (seed > 0).astype(np.float32))  # (B, D)
         if not np.isfinite(output(features)).all():
             raise ValueError("the model predicts NaN: its training diverged; train it again or load another")
@@ -124,24 +122,6 @@ def _velocities(head, seed, temperature, uniform):
         return bins / head.bins
 
     return strike
-
-
-_limited = threading.Lock()
-
-
-@contextmanager
-def _one_thread():
-    """Compute on one thread: a frame is too little work to share, and threads would wait for each other.
-
-    The limit is one of the whole process. So of several generations at once only the first sets it, and lifts it.
-    """
-    first = _limited.acquire(blocking=False)
-    try:
-        with threadpool_limits(1) if first else nullcontext():
-            yield
-    finally:
-        if first:
-            _limited.release()
 
 
 def generate_random_seed(random_seed=None):
