@@ -4,6 +4,7 @@ import argparse
 import math
 import os
 import sys
+import webbrowser
 from pathlib import Path
 
 from . import config, files
@@ -108,7 +109,9 @@ def generate(options):
     beginning, new = beginning[: max(1, round(options.begin_seconds * fs))], round(options.seconds * fs)
     roll = generate_music(model, beginning, new, options.temperature, random_seed=options.seed)
     name = files.slug(options.name) if options.name else f"{files.slug(title)}-t{options.temperature:g}-r{options.seed}"
-    write_music(roll, midi_config, unused(files.MIDI_DATA / "generated" / name), title, len(beginning))
+    made = f"{type(model).__name__} ({checkpoint.stem}) after {title}"
+    how = f"temperature {options.temperature:g}, random number {options.seed}"
+    write_music(roll, midi_config, unused(files.MIDI_DATA / "generated" / name), f"{made}, {how}", len(beginning))
 
 
 def _beginning(options, midi_config):
@@ -165,24 +168,30 @@ def export(options):
 
 
 def demo(options):
-    """The whole road once, in commands that it prints: corpus, training, generation, sound."""
-    pianist, folder = files.MIDI_DATA / "pretrained" / "mamba.pt", files.MIDI_DATA / "demo"
-    first = "generate --begin random --seconds 40 --temperature 0.9 --name pretrained --checkpoint", pianist
+    """The whole road once, in commands that it prints: a trained network, then corpus, training, generation, sound."""
+    generated, folder = files.MIDI_DATA / "generated", files.MIDI_DATA / "demo"
+    first = "generate --seconds 24 --name bach --checkpoint", "bach"
     then = "train --epochs 1 --batch-size 32 --learning-rate 3e-3 --output", folder
-    last = "generate --name demo --checkpoint", folder / "best_model.pt"
+    last = "generate --seconds 24 --name demo --checkpoint", folder / "best_model.pt"
     walk = {
-        "What longer training gives: a MusicMamba taught by pianists goes on from 4 s of random chords.": first,
+        "What longer training gives: a network taught by Bach goes on from the first 4 s of a chorale new to it.": first,
         "Now a new one learns from nothing, in one epoch of Bach's chorales. Listen to the first meanwhile.": then,
-        "It goes on from the first 4 s of a chorale that it was not trained on.": last,
+        "It goes on from the same 4 s.": last,
     }
     for what, (words, path) in walk.items():
-        if path == pianist and not path.exists():  # it comes with the clone, not with the package alone
-            continue
         print(f"\n{what}\n\n    python -m midigen_utils {words} {path}\n", flush=True)
         if code := main([*words.split(), str(path)]):
             return code
+        if words.startswith("generate"):
+            _open(max(generated.glob("*.html"), key=os.path.getmtime))
     print("\nNext: `make notebooks` opens them. `make data` downloads MAESTRO (58 MB), real piano performances;")
     print("`make train` trains on them for longer, and then sounds better than these first minutes of learning.")
+
+
+def _open(page):
+    """Show a page in the browser of whoever sits in front of this terminal, if there is one."""
+    if sys.stdout.isatty() and (os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32")):
+        webbrowser.open(page.resolve().as_uri())
 
 
 def doctor(options):
@@ -200,6 +209,9 @@ def _read_as_trained(options, needs_corpus=True):
     from .learn.checkpoints import load_checkpoint
 
     checkpoint = options.checkpoint or files.MIDI_DATA / "best_model.pt"
+    if not options.checkpoint and not checkpoint.exists():
+        checkpoint = Path("bach")
+        print("No model of yours yet (`make train`): taking the one that comes with the course, trained on Bach.")
     state = load_checkpoint(checkpoint)
     if options.corpus is None:
         options.corpus = state.get("corpus", "bach")
@@ -244,7 +256,7 @@ def _parser():
         return sub
 
     trained_on = "what the model was trained on"
-    checkpoint = {"type": Path, "help": "default midi_data/best_model.pt"}
+    checkpoint = {"type": Path, "help": "a file, or bach, mamba or lstm (default midi_data/best_model.pt, else bach)"}
     for run, corpus in ((data, "maestro"), (train, "bach"), (generate, None), (evaluate, None)):
         sub = verb(run)
         text = f"bach, maestro or a folder of MIDI files (default {corpus or trained_on})"
@@ -264,7 +276,7 @@ def _parser():
         if run is evaluate:
             sub.add_argument("--split", choices=("train", "validation", "test"), default="validation")
     share = verb(export)
-    share.add_argument("--checkpoint", **checkpoint)
+    share.add_argument("--checkpoint", type=Path, help="default midi_data/best_model.pt")
     share.add_argument("--output", type=Path, required=True, help="such as midi_data/pretrained/mamba.pt")
     verb(demo)
     verb(doctor)
