@@ -60,14 +60,13 @@ def test_values_are_keys_down_not_velocities():
 def test_an_epoch_visits_every_window_once_in_an_order_of_its_own():
     dataset = SequenceDataset([numbered(500), numbered(300, first=7)], stride=3)
     batches = Batches(dataset, batch_size=16, seed=1)
-    in_order = torch.cat([x for x, _ in Batches(dataset, 16, shuffle=False).epoch(0)])
+    in_order = torch.stack([x for x, _ in dataset])
     first, again, second = (torch.cat([x for x, _ in batches.epoch(e)]) for e in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
     assert len(first) == len(dataset)
     key = [tuple(row.tolist()) for row in first.flatten(1).sort(0)[0]]
     assert key == [tuple(row.tolist()) for row in in_order.flatten(1).sort(0)[0]]
-    assert torch.equal(in_order[5], dataset[5][0])
 
 
 def test_an_epoch_can_begin_in_the_middle():

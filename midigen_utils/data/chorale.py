@@ -111,10 +111,9 @@ def notes_hash(notes):
 
 
 def phrases(notes):
-    """Where the phrases of a list of `ScoreNote` lie: each ends with a fermata, the last one with the piece.
+    """Phrases of a list of `ScoreNote`, each ending with a fermata and the last one with the piece.
 
-    Returns:
-        list of ``(start, fermata, end)`` in 32nd notes: the fermata sounds in ``[fermata, end)``.
+    A phrase is ``(start, fermata, end)`` in 32nd notes: the fermata sounds in ``[fermata, end)``.
     """
     soprano = [note for note in notes if note.part == 0]
     total = max(note.onset + note.duration for note in notes)
@@ -166,8 +165,7 @@ def perform(notes, work):
     """Play a score: tempo, phrases that swell, slow and breathe, a leading soprano, voices a few ms apart.
 
     Args:
-        notes: list of `ScoreNote`, in concert pitch.
-        work: str that seeds the small irregularities, such as ``"bwv269"``.
+        notes, work: list of `ScoreNote`; str that seeds the small irregularities, such as ``"bwv269"``.
 
     Returns:
         list of `Strike`, by start, then pitch; one key is never struck while it is down.

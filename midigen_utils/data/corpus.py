@@ -90,8 +90,7 @@ def load_maestro(folder=None, name="maestro", all_instruments=False):
 
     Args:
         folder: default `maestro-v3.0.0` below `$MIDIGEN_DATA` or `midi_data/`.
-        name: name of the corpus.
-        all_instruments: as for `load_corpus`.
+        name, all_instruments: of the corpus, and as for `load_corpus`.
 
     Returns:
         `Corpus` with the official splits. Listed paths that are missing are in `skipped`; how many MIDI files of the

@@ -40,8 +40,8 @@ def read_notes(midi_path, sustain=True, all_instruments=False):
     Args:
         midi_path: path of a `.mid` or `.midi` file, type 0, 1 or 2.
         sustain: whether the sustain pedal (controller 64) lengthens notes.
-        all_instruments: take everything but the drums, not only pianos (notes struck while
-            General MIDI program 0 to 7 is set; a channel that sets none is a piano).
+        all_instruments: take everything but the drums, not only pianos (notes struck while General MIDI program 0 to 7
+            is set; a channel that sets none is a piano).
 
     Returns:
         `Notes`.

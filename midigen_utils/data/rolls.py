@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib import format as npy
@@ -19,22 +19,18 @@ from .piano_roll import midi_to_bins
 FORMAT = 5  # raise it when the files below, or the meaning of a roll, change
 
 
+@dataclass(repr=False, eq=False)
 class RollSplit:
     """The piano rolls of one split: a list that lies on disk.
 
     `rolls[i]` is `(T, P)` float32 in [0, 1], read when asked for, `rolls[a:b]` a `RollSplit`; `len(rolls)` pieces.
-
-    Attributes:
-        frames: `(F, P)` uint8, memory-mapped: pieces end to end, 0 for silence, else the velocity bin.
-        starts: `(N,)` int64, first row of each piece.
-        lengths: `(N,)` int64, rows of each piece.
-        pieces: list of N `Piece`.
-        velocity_bins: the bin of velocity 1.0.
     """
 
-    def __init__(self, frames, starts, lengths, pieces, velocity_bins):
-        self.frames, self.starts, self.lengths = frames, starts, lengths
-        self.pieces, self.velocity_bins = pieces, velocity_bins
+    frames: np.ndarray  #: (F, P) uint8, memory-mapped: pieces end to end, 0 for silence, else the velocity bin
+    starts: np.ndarray  #: (N,) int64, first row of each piece
+    lengths: np.ndarray  #: (N,) int64, rows of each piece
+    pieces: list  #: of N `Piece`
+    velocity_bins: int  #: the bin of velocity 1.0
 
     def __len__(self):
         return len(self.pieces)

@@ -93,7 +93,6 @@ class Batches:
     Args:
         dataset: `SequenceDataset`.
         batch_size: windows of a batch, default 64; the last batch of an epoch may be smaller.
-        shuffle: whether each epoch has an order of its own.
         seed: int.
         device: where batches are made, default CPU; frames of up to 2 GiB are copied there.
         transpose: semitones, default 0. Each window is moved by its own whole number of them, drawn evenly
@@ -107,9 +106,7 @@ class Batches:
         ValueError: no window at all, or a `transpose` below 0 or as wide as the keyboard.
     """
 
-    def __init__(
-        self, dataset, batch_size=BATCH_SIZE, shuffle=True, seed=0, device="cpu", transpose=0, velocities=False
-    ):
+    def __init__(self, dataset, batch_size=BATCH_SIZE, seed=0, device="cpu", transpose=0, velocities=False):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; use 1 or more windows")
         _check_transpose(transpose, dataset.frames)
@@ -119,7 +116,7 @@ class Batches:
                 "use longer pieces or a smaller sequence_length (--sequence-length)"
             )
         dataset.device, dataset.frames = torch.device(device), _on_device(dataset.frames, device)
-        self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.transpose, self.velocities = transpose, velocities
         self.windows, self.predicted = len(dataset), len(dataset) * dataset.sequence_length
 
@@ -137,7 +134,7 @@ class Batches:
             `(x, y)`, each `(B, T, P)` float32 in {0, 1}; with `velocities` uint8 bins.
         """
         generator, span = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch), self.transpose
-        numbers = torch.randperm(self.windows, generator=generator) if self.shuffle else torch.arange(self.windows)
+        numbers = torch.randperm(self.windows, generator=generator)
         drawn = torch.randint(-span, span + 1, (self.windows,), generator=generator, dtype=torch.int8) if span else None
         for begin in range(first * self.batch_size, self.windows, self.batch_size):
             some = slice(begin, begin + self.batch_size)

@@ -16,17 +16,11 @@ THRESHOLDS = torch.linspace(0.01, 0.99, 99)
 
 
 def frame_nll(logits, target):
-    """Negative log-likelihood of each frame: the sum over its keys, in nats.
+    """Negative log-likelihood of each frame, summed over its keys: `logits` and `target`, `(..., P)`, to nats `(...)`.
 
     Source: Boulanger-Lewandowski et al., ICML 2012 (the measure of the piano-roll benchmarks).
 
     Notebook: 03_lstm_baseline
-
-    Args:
-        logits, target: `(..., P)`; the target is of 0.0 and 1.0.
-
-    Returns:
-        `(...)`, 0 or above.
     """
     return binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(-1)
 
@@ -207,12 +201,9 @@ class FrameTable(nn.Module):
 
 
 def fit_baselines(rolls):
-    """Baselines counted on the training split. A model has to beat them.
+    """Baselines counted on `rolls`, the training split (as for `fit`). A model has to beat them.
 
     Notebook: 03_lstm_baseline
-
-    Args:
-        rolls: `RollSplit` of the training split, or a list of `(T, P)` arrays.
 
     Returns:
         Dict of `FrameTable`: `"marginal"` (how often each key is down), `"copy last frame"` (one

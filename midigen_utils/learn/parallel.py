@@ -20,11 +20,7 @@ def init_process_group(device=None):
 
     Notebook: A3_scaling
 
-    Args:
-        device: `"cuda"`, `"mps"` or `"cpu"`; default the best there is. Each process takes a GPU of its own.
-
-    Returns:
-        `torch.device` of this process.
+    Args and Returns: as `pick_device`; each process takes a GPU of its own.
 
     Raises:
         ValueError: the device asked for is not there, or processes could not be started again.

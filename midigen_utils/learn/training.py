@@ -189,7 +189,7 @@ def _make_batches(model, rolls, device, settings):
         batches = data = PieceBatches(rolls["train"], sequence_length, settings["batch_size"], seed, device, transpose)
     else:
         data = SequenceDataset(rolls["train"], sequence_length, settings["stride"])
-        batches = Batches(data, settings["batch_size"], True, seed, device, transpose, velocities=True)
+        batches = Batches(data, settings["batch_size"], seed, device, transpose, velocities=True)
     validation, _, lengths = all_frames(rolls["validation"])
     keys, others, wanted = data.frames.shape[1], validation.shape[1], model.config["num_pitches"]
     if not keys == others == wanted:
@@ -212,8 +212,7 @@ def learning_rate_at(step, steps, highest=LEARNING_RATE):
     Source: Loshchilov & Hutter, arXiv 1608.03983, without restarts; the rise as in Goyal et al., arXiv 1706.02677.
 
     Args:
-        step: 0 to `steps` - 1.
-        steps: of the whole training. The first tenth of them, 100 at most, is the rise.
+        step, steps: 0 to `steps` - 1, of so many. The first tenth of them, 100 at most, is the rise.
         highest: default 1e-3; the rate is above 0 and at most this.
     """
     rising = (step + 1) / max(1, min(100, steps // 10))
