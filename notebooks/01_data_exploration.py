@@ -9,7 +9,7 @@
 # - look at a whole corpus: how long, which keys, how loud, how many at once,
 # - meet the sustain pedal, and find out what makes this data hard.
 #
-# You need some Python; no music theory. It runs in less than a minute. If the player below is a still
+# You need some Python and no theory of music. It runs in less than a minute. If the player below is a still
 # picture, run the cells (▶▶ in the toolbar): a notebook that you have not run yourself may not play sound.
 
 # %% tags=["nbval-ignore-output"]
@@ -24,9 +24,9 @@ import pretty_midi
 from midigen_utils.config import MIDI_CONFIG, scaled
 from midigen_utils.data import SPLITS, Notes, durations, keys_sounding, load_corpus, midi_to_piano_roll, notes_to_roll
 from midigen_utils.data import read_notes, read_pedal, sustained
-from midigen_utils.exercises import check
+from midigen_utils.exercises import check, finding
 from midigen_utils.files import MIDI_DATA
-from midigen_utils.show import note_name, player, plot_histogram, plot_two_rolls
+from midigen_utils.show import figure, note_name, player, plot_histogram, plot_two_rolls
 
 # %% [markdown]
 # ## Settings
@@ -48,6 +48,16 @@ piece = corpus.split("validation")[PIECE]
 
 # %% tags=["nbval-ignore-output"]
 player(piece.path, title=piece.title, composer=piece.composer)
+
+# %% tags=["nbval-ignore-output"]
+figure("road", here="01")
+
+# %% [markdown]
+# A piano roll is a score and a keyboard in one: each key of the piano has a line, and each note is as long as it
+# sounds.
+
+# %% tags=["nbval-ignore-output"]
+figure("keyboard_score_roll")
 
 # %% [markdown]
 # ## Events, not sound
@@ -71,7 +81,13 @@ print(letters, "format", kind, "tracks", tracks, "ticks per quarter note", ticks
 
 # %% [markdown]
 # After it come events. Each has a waiting time since the one before, counted in ticks, and then what happened. The
-# byte 0x90 says that a key goes down; the next two say which, and how hard. The first such event:
+# byte 0x90 says that a key goes down; the next two say which, and how hard.
+
+# %% tags=["nbval-ignore-output"]
+figure("midi_event")
+
+# %% [markdown]
+# The first such event of our piece:
 
 # %% tags=["nbval-check-output"]
 at = data.index(0x90)
@@ -79,7 +95,7 @@ wait, what, key, velocity = data[at - 1 : at + 3]
 print(f"wait {wait} ticks; event {what:#x}: key {key} down with velocity {velocity}")
 
 # %% [markdown]
-# (A wait longer than 127 ticks takes more than one byte; we look at the last.) The rest we leave to a library,
+# A wait longer than 127 ticks takes more than one byte; we looked at the last of them. The rest we leave to a library,
 # `pretty_midi`, which also turns ticks into seconds.
 
 # %% tags=["nbval-check-output"]
@@ -99,11 +115,11 @@ for note in played[:10]:
     print(f"{note.start:6.3f}  {note.end:6.3f}  {note.pitch:6d}  {note_name(note.pitch):4s}  {note.velocity:6d}")
 
 # %% [markdown]
-# Four notes begin at nearly the same time: a chord of four voices. They do not begin at *exactly* the same time, and
-# no two have the same velocity. Nobody plays like a machine, and here even the machine pretends: Bach's scores say
-# nothing about loudness or touch, so these files are *performed by rule*: phrases swell and fade, the melody is a
-# little louder, the timing spreads by some milliseconds. MAESTRO's files are real performances, recorded from the
-# keys of a concert grand.
+# The first four notes begin within 5 thousandths of a second: a chord of four voices. They do not begin at *exactly* the
+# same time, and the velocities differ by up to 11, because people play like that. These files pretend: Bach's scores
+# say nothing about loudness or touch, so they are *performed by rule*. Phrases swell and fade, the melody is a little
+# louder, and the timing spreads by some milliseconds. MAESTRO's files are real performances, recorded from the keys of
+# a concert grand.
 #
 # ### A name for every key
 #
@@ -115,10 +131,11 @@ for pitch in (21, 60, 61, 69, 108):
     print(pitch, NAMES[pitch % 12] + str(pitch // 12 - 1))
 
 # %% [markdown]
-# 21 and 108 are the lowest and the highest key of a piano: 88 keys in all. `note_name` of the package does the same;
-# the check below makes sure. (A♯ and B♭ are one key of the piano. MIDI knows keys, not spelling; the course names
-# every black key as a sharp, also where a score has a flat.) You will see such a **twin check** after everything that
-# is taught here and then kept in the package.
+# 21 and 108 are the lowest and the highest key of a piano: 88 keys in all. A♯ and B♭ are one key of the piano. MIDI
+# knows keys and not spelling, so the course names every black key as a sharp, also where a score has a flat.
+#
+# `note_name` of the package does the same, and the cell below makes sure. You will see such a **twin check** after
+# everything that is taught here and then kept in the package.
 
 # %%
 assert all(note_name(pitch) == NAMES[pitch % 12] + str(pitch // 12 - 1) for pitch in range(128))
@@ -139,6 +156,15 @@ assert len(notes.start) == len(played)
 assert np.allclose(notes.start, [note.start for note in played], atol=1e-3)
 assert np.array_equal(notes.pitch, [note.pitch for note in played])
 assert np.array_equal(notes.velocity, [note.velocity for note in played])
+
+# %% [markdown]
+# **Exercise 01.1 (easy).** What is the longest note of our piece, in seconds? Put your code in place of the `...` and run
+# the cell: it says "right" when it is, and otherwise what may be wrong. `hint("01.1")` opens a hint.
+
+# %%
+longest = ...
+
+check("01.1", longest, notes)
 
 # %% [markdown]
 # ## The corpus
@@ -172,8 +198,9 @@ assert not titles["train"] & titles["validation"] and not titles["train"] & titl
 assert not titles["validation"] & titles["test"]
 
 # %% [markdown]
-# How long are the pieces? And how does Bach compare with concert pianists? Counts from 459 performances of MAESTRO
-# come with the course, so you can compare without the files.
+# How long are the pieces, and how does Bach compare with concert pianists? Counts from 459 performances of MAESTRO come
+# with the course, so you can compare without the files. In all histograms that follow, bars are our corpus and the line
+# is MAESTRO.
 
 # %%
 maestro = json.loads((MIDI_DATA / "maestro_statistics.json").read_text(encoding="utf-8"))["histograms"]
@@ -185,11 +212,23 @@ def compare(values, measure, label, **options):
     return plot_histogram(values, edges, label, counts, (CORPUS, "MAESTRO"), **options)
 
 
+def of_pianists(measure, share):
+    """The value below which a share of MAESTRO's counts lies."""
+    counts = np.cumsum(maestro[measure]["counts"])
+    return np.interp(share, counts / counts[-1], maestro[measure]["edges"][1:])
+
+
 # %% tags=["nbval-ignore-output"]
-fig, ax = compare([p.duration / 60 for p in corpus.pieces], "piece_length", "length (minutes)")
+minutes = np.array([p.duration / 60 for p in corpus.pieces])
+fig, ax = compare(minutes, "piece_length", "length (minutes)")
+finding(
+    2 * np.median(minutes) < of_pianists("piece_length", 0.5),
+    f"median length: {np.median(minutes):.2f} minutes here, {of_pianists('piece_length', 0.5):.2f} in MAESTRO",
+)
 
 # %% [markdown]
-# What to see: most chorales take less than a minute; concert pieces take several, some more than ten.
+# **Finding.** A chorale takes 0.78 minutes and a concert piece 4.25, in the median. This course reads the first minute
+# of each piece unless it is told otherwise, so it hears nearly all of Bach and the openings of MAESTRO.
 #
 # ## Which keys
 #
@@ -202,42 +241,111 @@ together = Notes(*(np.concatenate(field) for field in zip(*every)))
 
 # %% tags=["nbval-ignore-output"]
 fig, ax = compare(together.pitch, "pitch", "key", note_names=True)
+assert 21 <= together.pitch.min() and together.pitch.max() <= 108
+ends = np.percentile(together.pitch, [1, 99]), [of_pianists("pitch", share) for share in (0.01, 0.99)]
+for name, (low, high) in zip((CORPUS, "MAESTRO"), ends):
+    print(f"{name}: 98 in 100 notes lie between {note_name(round(low))} and {note_name(round(high))}")
+finding(ends[0][1] - ends[0][0] < ends[1][1] - ends[1][0] - 12, "Bach's range is narrower by more than an octave")
 
 # %% [markdown]
-# What to see: the middle of the keyboard does most of the work, and the ends almost none. Four singers have a
-# narrower range than ten fingers. A model that knew nothing else would already gain by guessing middle keys.
+# The middle of the keyboard does most of the work. Four singers, from G2 to E5, have less than half the range of ten
+# fingers, so a model that knew nothing else would already gain by guessing middle keys.
+#
+# The bars stand like the teeth of a comb, and MAESTRO's line does not. A piece keeps to the seven notes of a scale and
+# leaves the other five of each octave nearly alone. Chorales are written in few scales, because people have to sing
+# them, so the same teeth are short in most of them. How short?
+
+# %% tags=["nbval-ignore-output"]
+classes = np.bincount(together.pitch % 12, minlength=12) / len(together.pitch)
+print("  ".join(f"{name} {100 * share:.1f} %" for name, share in zip(NAMES, classes)))
+finding(classes.max() > 3 * classes.min(), f"the commonest is {classes.max() / classes.min():.1f} times the rarest")
+
+# %% [markdown]
+# **Finding.** D, the commonest of the twelve, is struck 4.8 times as often as G♯. A model that is shown every piece in
+# all twelve transpositions cannot learn this comb by heart; notebook 02 tries that.
+#
+# **Exercise 01.2 (easy).** What share of the notes of `together` are on black keys? (C♯, D♯, F♯, G♯, A♯: the remainders
+# 1, 3, 6, 8 and 10.)
 
 # %%
-low, high = np.percentile(together.pitch, [1, 99])
-assert 21 <= together.pitch.min() and together.pitch.max() <= 108
-print(f"98 in 100 notes lie between {note_name(round(low))} and {note_name(round(high))}")
+black = ...
+
+check("01.2", black, together)
 
 # %% [markdown]
 # ## How loud
 
 # %% tags=["nbval-ignore-output"]
 fig, ax = compare(together.velocity, "velocity", "velocity")
+ours = np.percentile(together.velocity, 99) - np.percentile(together.velocity, 1)
+theirs = of_pianists("velocity", 0.99) - of_pianists("velocity", 0.01)
+finding(ours < 0.75 * theirs, f"98 in 100 velocities span {ours:.0f} steps here, {theirs:.0f} in MAESTRO, of 127")
 
 # %% [markdown]
-# What to see: real pianists (the line) use almost the whole scale, in one smooth hill. Our performed chorales stay in
-# a narrow band. A model of Bach will learn no thunder.
+# Pianists span 83 of the 127 steps, our performed chorales 47. A model of Bach will learn no thunder.
 #
 # ## How long, and how soon the next
+#
+# <details><summary>Predict first: what part of the notes begins less than a twentieth of a second after the note
+# before?</summary>
+#
+# Nearly two thirds of them, because a chord of four voices is four notes, and three of these follow another at once.
+#
+# </details>
 
 # %% tags=["nbval-ignore-output"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3))
-gaps = np.concatenate([np.diff(notes.start) for notes in every])
-held = np.concatenate([durations(notes) for notes in every])
+gaps = np.concatenate([np.diff(some.start) for some in every])
+held = np.concatenate([durations(some) for some in every])
 compare(held, "duration", "key held (s)", ax=left)
 compare(gaps, "inter_onset", "to the next onset (s)", ax=right)
 for ax in (left, right):
     ax.set(xscale="log", xlim=(0.003, 10))
+close = gaps < 0.05
+between = np.median(gaps[~close])
+print(f"{100 * close.mean():.1f} % of the notes begin within 0.05 s of the note before; the others after {between:.2f} s")
 
 # %% [markdown]
-# What to see: on the left, chorales move in a few fixed note values (the spikes), pianists in all lengths. On the
-# right, most notes follow the one before within a few hundredths of a second, because they belong to one chord: the
-# *onset* of a chord is a small cloud, not a point. Then comes a gap, and the next chord.
+# On the left, chorales move in a few fixed note values, the spikes, and pianists in all lengths. On the right there are
+# two hills. The first lies below 0.05 s and holds 64.2 % of the notes: they belong to the chord of the note before. The
+# second lies around 0.42 s, a beat later. So the onset of a chord is a small cloud and not a point. How wide is the
+# cloud?
+
+# %% tags=["nbval-ignore-output"]
+spread = []
+for some in every:
+    first = np.flatnonzero(np.r_[True, np.diff(some.start) >= 0.05])  # the notes that open a chord
+    last = np.r_[first[1:], len(some.start)] - 1
+    spread.append((some.start[last] - some.start[first])[last > first])
+spread = 1000 * np.concatenate(spread)
+print(f"{len(spread):,} chords; from first to last onset {np.median(spread):.0f} ms in the median")
+finding(np.percentile(spread, 95) < 1000 / 16, f"95 in 100 within {np.percentile(spread, 95):.0f} ms")
+
+# %% [markdown]
+# **Finding.** "Together" means within 7 ms in the median, and within 12 ms for 95 chords in 100. The grid of the next
+# notebook has a frame for each sixteenth of a second, 62.5 ms: a chord will nearly always fall into one frame. This is
+# how our rules of performance are; pianists take more time, above all where they roll a chord.
 #
+# **Exercise 01.3 (easy).** How many notes a second are played in the files of `every`: all notes, over the sum of the
+# times at which the pieces' last notes end?
+
+# %%
+notes_per_second = ...
+
+check("01.3", notes_per_second, every)
+
+# %% [markdown]
+# **Exercise 01.5 (medium).** Which step do the tops of the onsets take most often, in semitones (keys, black and white)?
+# Notes that start within 0.05 s of the note before belong to the same chord; its top is the highest of those. Leave out
+# steps of 0. The tops are nearly the melody. Where the melody holds a note and another voice moves, they are not: look
+# for leaps that nobody could sing.
+
+# %%
+step = ...
+
+check("01.5", step, notes)
+
+# %% [markdown]
 # ## How many at once
 #
 # How many keys are down at a time? Go through all starts and ends in order of time and keep a count: a start adds
@@ -261,12 +369,21 @@ ax.step(times, count, where="post")
 _ = ax.set(xlabel="time (s)", ylabel="keys down", title=piece.title, xlim=(0, 15))
 
 # %% [markdown]
-# What to see: a chorale has four voices, so the count is four, and falls for a moment wherever voices let go of one
-# key to strike the next. Between phrases everybody breathes. At the very end it is zero: every key that went down
-# came up again.
+# A chorale has four voices, so the count is four, and it falls for a moment wherever voices let go of one key to strike
+# the next. Between phrases everybody breathes. At the very end it is zero, because every key that went down came up
+# again.
 
 # %%
 assert count[-1] == 0 and count.min() >= 0
+
+# %% [markdown]
+# **Exercise 01.4 (medium).** How many keys of our piece are down on average, from its first event to its last? Weigh each
+# entry of `count` with the time until the next.
+
+# %%
+mean_keys = ...
+
+check("01.4", mean_keys, notes)
 
 # %% [markdown]
 # ## The sustain pedal
@@ -307,38 +424,43 @@ print(f"MAESTRO: in {100 * mostly:.0f} % of the pieces the pedal is down more th
 print("our piece: pressed", len(read_pedal(piece.path)), "times")
 
 # %% [markdown]
+# In more than half of MAESTRO's performances the pedal is down more than half of the time. A file without its pedal
+# would be another piece of music.
+#
 # From here on, a note lasts as long as it is *heard*: until key and pedal are both up, or the key is struck again.
 #
 # ## What a model must learn
 #
-# The next notebook turns notes into a **piano roll**: a table with a row for every sixteenth of a second and a column
-# for each of the 88 keys. A first look, to know what we are up against:
+# The next notebook turns notes into a **piano roll**: a table with a row, called a *frame*, for every sixteenth of a
+# second and a column for each of the 88 keys. A first look, to know what we are up against:
 
 # %% tags=["nbval-check-output"]
 roll = midi_to_piano_roll(piece.path, MIDI_CONFIG)
-print("rows (frames), columns (keys):", roll.shape)
+print("frames, keys:", roll.shape)
 print(f"cells that sound: {100 * np.mean(roll > 0):.1f} %")
 same = (roll[1:] > 0) == (roll[:-1] > 0)
-print(f"cells like those one row before: {100 * same.mean():.1f} %")
-print(f"rows exactly like the row before: {100 * same.all(axis=1).mean():.1f} %")
+print(f"cells like those one frame before: {100 * same.mean():.1f} %")
+print(f"frames exactly like the frame before: {100 * same.all(axis=1).mean():.1f} %")
 
 # %% [markdown]
 # - **Sparse**: nearly all cells are empty. "Nothing sounds" is right for more than nine cells in ten, and worthless.
 # - **Repetitive**: "the same as before" is right for nearly every cell. Whatever we build must beat *that*.
-# - **The moments that matter are rare**: the rows in which something changes are the music.
+# - **The moments that matter are rare**: the frames in which something changes are the music.
 #
-# And how full is a row?
+# And how full is a frame?
 
 # %% tags=["nbval-ignore-output"]
 rolls = [midi_to_piano_roll(path, MIDI_CONFIG) for path in files[:100]]
 sounding = np.concatenate([keys_sounding(r) for r in rolls])
 fig, ax = compare(sounding, "keys_pedal", "keys that sound")
 _ = ax.set(xlim=(-0.5, 20))
+four = np.mean(sounding == 4)
+finding(four > 0.7, f"exactly four keys sound in {100 * four:.1f} % of the frames")
 
 # %% [markdown]
-# What to see: four voices give four keys, row after row. Pianists with a pedal reach ten and more, and the count
-# changes all the time. With 88 keys there are 2⁸⁸ different rows, more than any table can hold: so we will need a
-# model that has learned what goes with what.
+# **Finding.** Four voices give four keys: exactly four sound in 82.4 % of the frames. Pianists with a pedal reach ten
+# and more, and the count changes all the time. With 88 keys there are 2⁸⁸ different frames, more than any table can
+# hold, so we need a model that has learned what goes with what.
 #
 # ## Is anything wrong with the data?
 #
@@ -358,7 +480,7 @@ print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
 #
 # - A MIDI file lists what a player did: key, time, velocity, pedal. It is thousands of times smaller than a recording.
 # - `read_notes` gives four arrays; `load_corpus` gives pieces in three splits that share no piece.
-# - Music is sparse and repetitive: few keys at a time, and most rows are like the row before.
+# - Music is sparse and repetitive: few keys at a time, and most frames are like the frame before.
 # - Chords are clouds of onsets, and the pedal makes notes last longer than keys are held.
 # - Bach's chorales are regular; MAESTRO's performances are not. The figures showed how much.
 
@@ -397,13 +519,13 @@ print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
 #
 # </details>
 #
-# **4.** One program says "silent" for every cell of the next row, another says "the same as before". Which of them is
+# **4.** One program says "silent" for every cell of the next frame, another says "the same as before". Which of them is
 # right in more cells? What would each play, if its answers were the music?
 #
 # <details><summary>Answer</summary>
 #
 # The second: in our chorale 99 cells in 100 are like the one before, and 96 in 100 are empty. The first would play
-# nothing. The second would hold its first chord for ever. Both miss the rare rows in which something changes, and
+# nothing. The second would hold its first chord for ever. Both miss the rare frames in which something changes, and
 # those are the music.
 #
 # </details>
@@ -422,57 +544,9 @@ print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
 # %% [markdown]
 # ## Exercises
 #
-# Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
-# [A6_solutions](A6_solutions.ipynb).
+# Exercises 01.1 to 01.5 stand above; their solutions are in the notebook [A6_solutions](A6_solutions.ipynb). One is left:
 #
-# **1 (easy).** What is the longest note of our piece, in seconds?
-
-# %%
-notes = read_notes(piece.path, sustain=False)
-longest = ...
-
-check("01.1", longest, notes)
-
-# %% [markdown]
-# **2 (easy).** What share of the notes of `together` are on black keys? (C♯, D♯, F♯, G♯, A♯: the remainders 1, 3, 6,
-# 8 and 10.)
-
-# %%
-black = ...
-
-check("01.2", black, together)
-
-# %% [markdown]
-# **3 (easy).** How many notes a second are played in the files of `every`: all notes, over the sum of the times at
-# which the pieces' last notes end?
-
-# %%
-notes_per_second = ...
-
-check("01.3", notes_per_second, every)
-
-# %% [markdown]
-# **4 (medium).** How many keys of our piece are down on average, from its first event to its last? Weigh each entry of
-# `count` with the time until the next.
-
-# %%
-mean_keys = ...
-
-check("01.4", mean_keys, notes)
-
-# %% [markdown]
-# **5 (medium).** Which step do the tops of the onsets take most often, in semitones (keys, black and white)? Notes that
-# start within 0.05 s of the note before belong to the same chord; its top is the highest of those. Leave out steps of
-# 0. (The tops are nearly the melody. Where the melody holds a note and another voice moves, they are not: look for
-# leaps that nobody could sing.)
-
-# %%
-step = ...
-
-check("01.5", step, notes)
-
-# %% [markdown]
-# **6 (open).** Put the files of a composer or a style that you like into a folder and run this notebook with
+# **01.6 (open).** Put the files of a composer or a style that you like into a folder and run this notebook with
 # `CORPUS = "path/to/folder"`. Which of the figures differ most from MAESTRO's, and can you hear why?
 #
 # ## Next
