@@ -56,7 +56,7 @@ test: setup  ## Run all tests but the slow ones, and the notebooks
 	$(MAKE) test-notebooks
 
 test-notebooks: setup  ## Run every notebook again and compare (nbval; full length with MIDIGEN_FAST=0)
-	MIDIGEN_FAST=$${MIDIGEN_FAST:-1} OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
+	MIDIGEN_STRICT=1 MIDIGEN_FAST=$${MIDIGEN_FAST:-1} OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
 
 test-slow: setup  ## Run the tests that take minutes
 	$(RUN) pytest -m slow

@@ -4,6 +4,7 @@ What is asked and the hints stand in `exercises.toml`, the right answers in `exe
 as in a class whose teacher keeps it, an answer is recorded and not judged.
 """
 
+import os
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -96,7 +97,10 @@ def hint(exercise):
 
 
 def finding(condition, text):
-    """Print a finding; in full mode make sure first that it holds. A cell with one is not tagged `nbval-check-output`.
+    """Print a finding, and make sure that it holds. A cell with one is not tagged `nbval-check-output`.
+
+    With other music or other settings a finding may fail, and then it says so. Where the stored outputs of the course
+    are made or tested (`MIDIGEN_STRICT`), the text around it would be wrong, and it is an error.
 
     Notebook: 01_data_exploration, and all that follow
 
@@ -105,14 +109,16 @@ def finding(condition, text):
         text: the finding in one sentence.
 
     Raises:
-        AssertionError: the finding does not hold any more, so its text must be written anew.
+        AssertionError: under `MIDIGEN_STRICT`, the finding does not hold any more.
     """
     if not scaled(full=True, fast=False):
         print(f"{text} (not checked in fast mode)")
     elif condition() if callable(condition) else condition:
         print(text)
-    else:
+    elif os.environ.get("MIDIGEN_STRICT"):
         raise AssertionError(f"this finding no longer holds, its text must be written anew: {text}")
+    else:
+        print(f"not so in this run: {text}")
 
 
 def _array(value):

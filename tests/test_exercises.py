@@ -171,7 +171,8 @@ def test_without_the_file_of_answers_an_answer_is_recorded_and_hints_are_given(m
 
 
 @pytest.mark.parametrize("mode", [None, "0"])
-def test_in_full_mode_a_finding_that_no_longer_holds_says_which_and_what_to_do(mode, monkeypatch, capsys):
+def test_where_outputs_are_stored_a_finding_that_no_longer_holds_is_an_error(mode, monkeypatch, capsys):
+    monkeypatch.setenv("MIDIGEN_STRICT", "1")
     monkeypatch.delenv("MIDIGEN_FAST", raising=False)
     if mode:
         monkeypatch.setenv("MIDIGEN_FAST", mode)
@@ -182,6 +183,13 @@ def test_in_full_mode_a_finding_that_no_longer_holds_says_which_and_what_to_do(m
         with pytest.raises(AssertionError, match="no longer holds.*written anew: The LSTM beats Markov-1"):
             finding(condition, "The LSTM beats Markov-1.")
     assert capsys.readouterr().out == "", "what is false is not printed"
+
+
+def test_for_a_reader_with_other_settings_a_finding_that_fails_says_so_and_nothing_stops(monkeypatch, capsys):
+    monkeypatch.delenv("MIDIGEN_FAST", raising=False)
+    monkeypatch.delenv("MIDIGEN_STRICT", raising=False)
+    finding(2.8 < 2.7, "The LSTM beats Markov-1.")
+    assert capsys.readouterr().out == "not so in this run: The LSTM beats Markov-1.\n"
 
 
 def test_in_fast_mode_a_finding_is_printed_unchecked_and_nothing_is_computed_for_it(monkeypatch, capsys):
