@@ -174,7 +174,7 @@ def demo(options):
     then = "train --epochs 1 --batch-size 32 --learning-rate 3e-3 --output", folder
     last = "generate --seconds 24 --name demo --checkpoint", folder / "best_model.pt"
     walk = {
-        "What longer training gives: a network taught by Bach goes on from the first 4 s of a chorale new to it.": first,
+        "What longer training gives: a network taught by Bach goes on from 4 s of a chorale new to it.": first,
         "Now a new one learns from nothing, in one epoch of Bach's chorales. Listen to the first meanwhile.": then,
         "It goes on from the same 4 s.": last,
     }
