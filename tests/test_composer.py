@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from midigen_utils.learn import composer_table, evaluate, load_model, new_composer, print_composers, train_composer
-from midigen_utils.learn.composer import FOLDER, VERSIONS
+from midigen_utils.learn import composer_table, evaluate, load_model, print_composers, train_composer
+from midigen_utils.learn.composer import FOLDER
 from midigen_utils.models import LastFrame
+from tools.composer import VERSIONS, new_composer
 
 
 @pytest.fixture

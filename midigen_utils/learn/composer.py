@@ -10,32 +10,13 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .. import files
-from ..config import GRAD_CLIP, seed_everything
-from ..models.last_frame import LastFrame
-from ..models.lstm import MusicLSTM
-from ..models.mamba import MusicMamba
+from ..config import GRAD_CLIP
 from .dataset import Batches, SequenceDataset
 from .metrics import TrainingLoss
 from .training import make_optimizer
 
 SECONDS = 40  # of processor time that each version of the composer is trained for
 FOLDER = files.PRETRAINED / "composer"
-
-#: Each version: its name, what it changes, how to make the network, and the settings of its training. The learning
-#: rates are the best of 5e-3, 1e-2 and 2e-2 on validation, for each network apart.
-VERSIONS = [
-    ("00", "the last frame, 88 keys", lambda: LastFrame(), {"learning_rate": 2e-2}),
-    ("02", "00, transposed", lambda: LastFrame(), {"learning_rate": 2e-2, "transpose": 5}),
-    ("03 memory", "00 with a memory: LSTM", lambda: MusicLSTM(88, 192, 1), {"learning_rate": 2e-2}),
-    ("03", "and with whole chords", lambda: MusicLSTM(88, 192, 1, head="chords"), {"learning_rate": 2e-2}),
-    ("04", "03 with Mamba for LSTM", lambda: MusicMamba(88, 96, 3, ssm="ssd", head="chords"), {"learning_rate": 1e-2}),
-    (
-        "05",
-        "03, loudness, six times as long, transposed",
-        lambda: MusicLSTM(88, 192, 1, head="chords", velocity=32),
-        {"learning_rate": 2e-2, "transpose": 5, "seconds": 6 * SECONDS},
-    ),
-]
 
 
 def train_composer(model, rolls, seconds=SECONDS, *, learning_rate=2e-2, transpose=0, seed=0):
@@ -85,13 +66,6 @@ def train_composer(model, rolls, seconds=SECONDS, *, learning_rate=2e-2, transpo
                     return model.eval()
     finally:
         torch.set_num_threads(threads)
-
-
-def new_composer(version, seed=0):
-    """The untrained network of a version, such as `"03"`, and the settings of its training, for `train_composer`."""
-    make, settings = next((make, settings) for name, _, make, settings in VERSIONS if name == version)
-    seed_everything(seed)
-    return make(), settings
 
 
 def composer_table(before=None):
