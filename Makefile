@@ -22,11 +22,12 @@ $(VENV)/installed: pyproject.toml $(wildcard $(CONSTRAINTS))
 	$(RUN) pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[test]'
 	@touch $@
 
-demo: setup  ## Build a corpus, train, compose 30 s of music and write it to midi_data/generated
+demo: setup  ## Play Bach's network, then build a corpus, train and compose; all into midi_data/generated
 	$(RUN) midigen_utils demo
 
-notebooks: setup  ## Open the notebooks in JupyterLab
-	$(RUN) jupyter lab notebooks
+notebooks: setup  ## Open the notebooks in JupyterLab, trusted, without the scripts that they are made from
+	@$(RUN) jupyter trust notebooks/*.ipynb > /dev/null
+	$(RUN) jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ContentsManager.hide_globs="['*.py', '__pycache__']" notebooks
 
 lab: notebooks
 
