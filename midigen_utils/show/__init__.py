@@ -1,6 +1,7 @@
 """Music to see and to hear. Loads no torch."""
 
 from .export import write_music
+from .figures import figure
 from .player import player, save_page
 from .plotting import (
     BLUE,
