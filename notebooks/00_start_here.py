@@ -15,7 +15,7 @@ import os
 
 from torch import nn
 
-from midigen_utils import MIDI_CONFIG, evaluate, fit_baselines, generate_music, load_corpus, load_model
+from midigen_utils import MIDI_CONFIG, evaluate, figure, fit_baselines, generate_music, load_corpus, load_model
 from midigen_utils import load_piano_rolls, piano_roll_to_midi, player, scaled, seed_everything
 from midigen_utils.files import MIDI_DATA
 from midigen_utils.learn import composer_table, print_composers, train_composer
@@ -111,7 +111,11 @@ print_composers(composer_table())
 
 # %% [markdown]
 # ## The road
-#
+
+# %% tags=["nbval-ignore-output"]
+figure("road", here="00")
+
+# %% [markdown]
 # | notebook | question | minutes to run |
 # |---|---|---|
 # | [01 Data exploration](01_data_exploration.ipynb) | What does a performance look like to a computer? | 1 |

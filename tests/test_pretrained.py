@@ -9,11 +9,11 @@ import torch
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.data.corpus import load_corpus
 from midigen_utils.data.rolls import load_piano_rolls
-from midigen_utils.files import MIDI_DATA, find_data
+from midigen_utils.files import MIDI_DATA, PRETRAINED, find_data
 from midigen_utils.learn.checkpoints import load_checkpoint, load_model
 from midigen_utils.learn.metrics import fit_baselines
 from midigen_utils.learn.training import evaluate, make_optimizer
-from midigen_utils.models.generation import generate_from_random_seed
+from midigen_utils.models.generation import generate_from_random_seed, generate_music
 
 FOLDER = MIDI_DATA / "pretrained"
 NAMES = {"mamba": "MusicMamba", "lstm": "MusicLSTM"}
@@ -63,3 +63,19 @@ def test_they_predict_real_performances_better_than_markov(name):
     markov = evaluate(fit_baselines(rolls["train"])["Markov-1"], some)
     scores = evaluate(load_model(FOLDER / f"{name}.pt"), some)
     assert scores["nll"] < 0.9 * markov["nll"] and scores["nll_onset"] < 0.9 * markov["nll_onset"]
+
+
+def test_bachs_network_comes_with_the_package_and_needs_a_third_of_markovs_nats_on_chorales_it_has_not_read():
+    assert (PRETRAINED / "bach.pt").stat().st_size < 5e6
+    rolls, _ = load_piano_rolls(load_corpus("bach"))
+    some = [rolls["validation"][i] for i in range(0, len(rolls["validation"]), 4)]
+    markov = evaluate(fit_baselines(rolls["train"])["Markov-1"], some)["nll"]
+    assert evaluate(load_model("bach"), some)["nll"] < 0.34 * markov
+
+
+def test_bachs_network_plays_four_voices():
+    rolls, _ = load_piano_rolls(load_corpus("bach"))
+    music = generate_music(load_model("bach"), rolls["validation"][0][:64], 20 * 16, 0.8, random_seed=0)[64:] > 0
+    struck = music[1:] & ~music[:-1]
+    assert 3 < music.sum(1).mean() < 4.5  # keys down
+    assert 1.8 < struck.sum() / struck.any(1).sum() < 3.5  # struck together
