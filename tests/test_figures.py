@@ -157,6 +157,9 @@ def test_what_moves_is_small_and_reaches_for_nothing(name):
     piece = (FOLDER / f"{name}.html").read_text(encoding="utf-8")
     assert len(piece.encode()) < 10_000 and piece.count("{{STILL}}") == 1 and name in DRAWINGS
     assert not re.search(r"https?:|fetch|import|eval|localStorage|cookie|<link|<iframe", piece)
+    pieces = [path.read_text(encoding="utf-8") for path in FOLDER.glob("*.html")]
+    styles = {re.search(r"<style>.*?</style>", some, re.S)[0] for some in pieces}
+    assert len(styles) == 1  # of two on one page, the last would count
 
 
 @pytest.fixture
@@ -279,3 +282,20 @@ def test_the_window_moves_by_keyboard_and_mouse_and_finds_what_changes(show):
     box = page.locator(".roll").bounding_box()
     page.mouse.click(box["x"] + box["width"] - 5, box["y"] + 40)
     assert where.text_content() == "input x: frames 48 to 111"
+
+
+@pytest.mark.browser
+def test_after_three_rounds_the_doubling_has_the_levels_of_the_loop(show):
+    page = show("doubling_tree")
+    h, levels = 0.0, []
+    for poured in (1, 0, 0, 2, 0, 1, 0, 0):
+        h = 0.5 * h + poured
+        levels.append(round(h, 3))
+    tab_to(page, "input[name=round]")
+    page.keyboard.press("End")
+    after = page.locator("svg text").all_text_contents()[27:]  # three numbers of eight frames, and the letters
+    assert after[:24:3] == ["0", *(f"0–{t}" for t in range(1, 8))]
+    np.testing.assert_allclose([float(text) for text in after[2:24:3]], levels, atol=1e-3)
+    tab_to(page, "input[name=frame]")
+    page.keyboard.press("End")
+    assert "joins frames 0–3 and 4–7" in page.locator(".said").inner_text()
