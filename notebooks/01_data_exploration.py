@@ -303,7 +303,9 @@ for ax in (left, right):
     ax.set(xscale="log", xlim=(0.003, 10))
 close = gaps < 0.05
 between = np.median(gaps[~close])
-print(f"{100 * close.mean():.1f} % of the notes begin within 0.05 s of the note before; the others after {between:.2f} s")
+print(
+    f"{100 * close.mean():.1f} % of the notes begin within 0.05 s of the note before; the others after {between:.2f} s"
+)
 
 # %% [markdown]
 # On the left, chorales move in a few fixed note values, the spikes, and pianists in all lengths. On the right there are
