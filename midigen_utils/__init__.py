@@ -23,7 +23,7 @@ _HOME = {
     "generate_music generate_random_seed generate_from_random_seed",
     "learn": "SequenceDataset Batches PieceBatches save_checkpoint load_checkpoint load_model "
     "frame_nll predict fit_baselines fit evaluate",
-    "show": "plot_piano_roll plot_history play_piano_roll synthesize write_wav player save_page figure",
+    "show": "plot_piano_roll plot_history play_piano_roll synthesize write_wav player save_page figure live live_page",
     "apps": "studio blind_test",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -77,7 +77,7 @@ def test_the_names_of_the_readme_are_what_it_says():
 
 
 def test_the_public_names_are_those_that_notebooks_and_readers_use():
-    assert len(midigen_utils.__all__) == len(set(midigen_utils.__all__)) == 58
+    assert len(midigen_utils.__all__) == len(set(midigen_utils.__all__)) == 60
 
 
 @pytest.mark.parametrize("module", ["midigen_utils", "midigen_utils.data", "midigen_utils.show"])

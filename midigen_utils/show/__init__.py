@@ -2,6 +2,7 @@
 
 from .export import write_music
 from .figures import figure
+from .live import live, live_page
 from .player import player, save_page
 from .plotting import (
     BLUE,

@@ -1,6 +1,6 @@
 """The player: a piano roll that a browser draws and plays, in one piece of HTML without network.
 
-The HTML holds a list of notes and a small piano (`player.html`), so a minute of
+The HTML holds a list of notes and a small piano (`player.html`, `piano.js`), so a minute of
 music takes some 30 KB, where its samples would take 3.5 MB.
 """
 
@@ -151,7 +151,12 @@ def save_page(path, players, title=""):
 
 
 def _template(name):
-    return (Path(__file__).parent / f"{name}.html").read_text(encoding="utf-8")
+    """The text of `name.html`, with the files in it whose names stand in double braces."""
+    return re.sub(r"\{\{(\w+\.(?:js|css))\}\}", lambda match: _read(match[1]), _read(f"{name}.html"))
+
+
+def _read(name):
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def _fill(template, values):

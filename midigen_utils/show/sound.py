@@ -2,7 +2,7 @@
 
 Our piano adds decaying sine waves. A struck string rings in partials a little sharper than the multiples of its lowest
 (stiffness), high partials die first, high keys die sooner, and a hard blow makes the high partials louder. The player
-in the browser (`player.html`) computes the same piano from the same constants.
+in the browser (`piano.js`) computes the same piano from the same constants.
 """
 
 import importlib
