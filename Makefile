@@ -7,7 +7,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebooks lab render html student data train generate doctor test test-notebooks test-slow test-browser mutants lint check clean
+.PHONY: help setup demo notebooks lab render html student data train generate live doctor test test-notebooks test-slow test-browser mutants lint check clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /|/' | while IFS='|' read name text; do printf '  make %-15s%s\n' "$$name" "$$text"; done
@@ -48,6 +48,9 @@ train: setup  ## Train a model (ARGS="--corpus maestro --model lstm"; see the RE
 
 generate: setup  ## Compose with the trained model (ARGS="--temperature 1.0")
 	$(RUN) midigen_utils generate $(ARGS)
+
+live: setup  ## Write a page on which your network, or Bach's, plays with you, and open it
+	$(RUN) midigen_utils live $(ARGS)
 
 doctor: setup  ## Show versions, device, sound, corpora and disk space
 	$(RUN) midigen_utils doctor

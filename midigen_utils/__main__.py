@@ -167,6 +167,20 @@ def export(options):
     print(f"{options.output}: {size / 1e6:.1f} MB")
 
 
+def live(options):
+    """Write a page on which a network plays with whoever opens it: your own if there is one, else Bach's."""
+    from .data import load_corpus, midi_to_piano_roll
+    from .learn.checkpoints import load_model
+    from .show.live import live_page
+
+    mine, beginning = files.MIDI_DATA / "best_model.pt", {**MIDI_CONFIG, "max_duration": 8}
+    model = load_model(options.checkpoint or (mine if mine.is_file() else "bach"))
+    seeds = [(p.title, midi_to_piano_roll(p.path, beginning)) for p in load_corpus("bach").split("validation")[:3]]
+    path = live_page(model, options.output or files.MIDI_DATA / "generated" / "live.html", seeds=seeds)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB. Open it in a browser, or send it to a friend")
+    _open(path)
+
+
 def demo(options):
     """The whole road once, in commands that it prints: a trained network, then corpus, training, generation, sound."""
     generated, folder = files.MIDI_DATA / "generated", files.MIDI_DATA / "demo"
@@ -278,6 +292,9 @@ def _parser():
     share = verb(export)
     share.add_argument("--checkpoint", type=Path, help="default midi_data/best_model.pt")
     share.add_argument("--output", type=Path, required=True, help="such as midi_data/pretrained/mamba.pt")
+    play = verb(live)
+    play.add_argument("--checkpoint", type=Path, help="default midi_data/best_model.pt, else bach")
+    play.add_argument("--output", type=Path, help="default midi_data/generated/live.html")
     verb(demo)
     verb(doctor)
     return parser

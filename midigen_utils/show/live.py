@@ -96,13 +96,14 @@ class Live:
 
 def _page(model, title, seeds):
     weights, config = model.weights()
+    bins = config.get("velocity") or MIDI_CONFIG["velocity_bins"]
     about = {
         "network": {"config": config, "tensors": [[name, list(weight.shape)] for name, weight in weights.items()]},
-        "seeds": [{"name": str(name), "notes": _notes(roll, config)} for name, roll in seeds or ()],
+        "seeds": [{"name": str(name), "notes": _notes(roll, bins)} for name, roll in seeds or ()],
         "piano": PIANO,
         "sound": {"rate": SAMPLE_RATE, "peak": PEAK, "tail": TAIL},
         "fs": MIDI_CONFIG["fs"],
-        "bins": config.get("velocity") or MIDI_CONFIG["velocity_bins"],
+        "bins": bins,
         "low": MIDI_CONFIG["min_pitch"],
         "name": slug(title or "duet"),
     }
@@ -126,10 +127,10 @@ def _page(model, title, seeds):
     return _fill(template, values)
 
 
-def _notes(roll, config):
-    """A seed as the page wants it: for each frame the keys that are down and their bins, `[key, bin, key, bin, ...]`."""
+def _notes(roll, velocity_bins):
+    """A seed as the page wants it: for each frame the keys that are down, each with its bin, `[key, bin, ...]`."""
     roll = np.asarray(roll)
     if roll.ndim != 2 or roll.shape[1] != NUM_PITCHES or len(roll) == 0:
         raise ValueError(f"a seed has the shape (frames, {NUM_PITCHES}), one frame or more; this one has {roll.shape}")
-    bins = roll if np.issubdtype(roll.dtype, np.integer) else value_to_bin(roll, config.get("velocity") or MIDI_CONFIG["velocity_bins"])
+    bins = roll if np.issubdtype(roll.dtype, np.integer) else value_to_bin(roll, velocity_bins)
     return [[int(number) for key in np.flatnonzero(frame) for number in (key, frame[key])] for frame in bins]
