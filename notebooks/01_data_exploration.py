@@ -325,7 +325,7 @@ finding(np.percentile(spread, 95) < 1000 / 16, f"95 in 100 within {np.percentile
 
 # %% [markdown]
 # **Finding.** "Together" means within 7 ms in the median, and within 12 ms for 95 chords in 100. The grid of the next
-# notebook has a frame for each sixteenth of a second, 62.5 ms: a chord will nearly always fall into one frame. This is
+# notebook has a frame for each sixteenth of a second, 62 ms: a chord will nearly always fall into one frame. This is
 # how our rules of performance are; pianists take more time, above all where they roll a chord.
 #
 # **Exercise 01.3 (easy).** How many notes a second are played in the files of `every`: all notes, over the sum of the
