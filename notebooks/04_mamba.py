@@ -206,9 +206,9 @@ _ = right.legend(frameon=False)
 #
 # ## Selection
 #
-# So far all frames were treated alike. Is that enough? The Mamba paper (section 4.1) asks with a toy
-# like this one, **selective copying**. Three of eight symbols stand somewhere among blanks, and at the end the network is asked for the first, the
-# second and the third.
+# So far all frames were treated alike. Is that enough? The Mamba paper (section 4.1) asks with a toy like this one,
+# **selective copying**. Three of eight symbols stand somewhere among blanks, and at the end the network is asked for
+# the first, the second and the third.
 
 # %% tags=["nbval-ignore-output"]
 BLANK, SYMBOLS, ASKED, LENGTH = 0, 8, 3, 24
@@ -341,8 +341,9 @@ print(f"mean Δ at blanks {dt[:LENGTH][~symbol].mean():.4f}, at symbols {dt[:LEN
 finding(dt[:LENGTH][symbol].min() > 5 * dt[:LENGTH][~symbol].max(), "The clock nearly stands still during the blanks.")
 
 # %% [markdown]
-# **Finding.** The mean Δ is 0.0110 at blanks and 0.15 at symbols, 14 times as large. So on the network's own clock it
-# hardly matters how many blanks lie between two symbols, and "the second" can be told from the first. This is one network of three and one sequence.
+# **Finding.** The mean Δ is 0.0110 at blanks and 0.15 at symbols, 14 times as large. So on the network's own clock a
+# blank lasts a fourteenth of a symbol, and "the second" can be told from the first wherever they stand. This is one
+# network of three and one sequence.
 #
 # ## The selective scan
 #
@@ -358,8 +359,8 @@ finding(dt[:LENGTH][symbol].min() > 5 * dt[:LENGTH][~symbol].max(), "The clock n
 # | B, C | `B`, `C` | how the input enters the buckets, how the output is read | `(B, L, N)` |
 # | h | `h` | the state: what is in the buckets | `(B, N, D)` |
 #
-# The letter B means both the batch, in shapes, and a matrix, in every paper. `unsqueeze` inserts an axis of length 1, so
-# that a `(B, L, 1, D)` times an `(N, D)` is a `(B, L, N, D)`.
+# The letter B means both the batch, in shapes, and a matrix, in every paper. `unsqueeze` inserts an axis of length 1,
+# so that a `(B, L, 1, D)` times an `(N, D)` is a `(B, L, N, D)`.
 
 
 # %%
@@ -627,14 +628,14 @@ finding(ahead, "After the same seconds the LSTM is ahead of both Mambas.")
 finding(level, "After the same number of frames it is ahead of neither.")
 
 # %% [markdown]
-# **Finding.** After 40 seconds the LSTM needs 1.24 nats per frame, SSD 1.31 and S6 1.44. In that time the LSTM read 0.39
-# million frames, SSD 0.23 and S6 0.15. Stopped after about as many frames as they, the LSTM needs 1.35 (0.23 million)
-# and 1.49 (0.14 million). So frame for frame both Mambas are level with it, or a little ahead. The LSTM leads because
-# it reads more in a second: a CPU is fast at its few large products of matrices, and slow at the many small operations
-# of three Mamba blocks.
+# **Finding.** After 40 seconds the LSTM needs 1.24 nats per frame, SSD 1.31 and S6 1.44. In that time the LSTM read
+# 0.39 million frames, SSD 0.23 and S6 0.15. Stopped after about as many frames as they, the LSTM needs 1.35 (0.23
+# million) and 1.49 (0.14 million). So frame for frame both Mambas are level with it, or a little ahead. The LSTM leads
+# because it reads more in a second: a CPU is fast at its few large products of matrices, and slow at the many small
+# operations of three Mamba blocks.
 #
-# One random beginning may be lucky. The composers were recorded with three each, before this run; ± is half their range.
-# Row 03 is the LSTM, row 04 the SSD:
+# One random beginning may be lucky. The composers were recorded with three each, before this run; ± is half their
+# range. Row 03 is the LSTM, row 04 the SSD:
 
 # %% tags=["nbval-ignore-output"]
 print_composers(composer_table(before="05"))
@@ -804,8 +805,8 @@ for (block, head), label in zip(chosen, labels):
 #
 # **Finding.** Head 3 of block 3 forgets half within 1.16 s in its most forgetful frames, and in 144.6 s at the pace of
 # its calmest ones. At an onset it lets the old go and takes in the new, and then it holds: like the toy's clock between
-# symbols. Head 8 of block 4 does the reverse, with 0.11 s while a chord is held and 41.3 s when it is calm. So the
-# network keeps one memory of how a chord began and another of how it goes on.
+# symbols. Head 8 of block 4 does the reverse: it is most forgetful, at 0.11 s, while notes are held, and calm, at 41.3 s,
+# where they begin. So the network keeps one memory of how a chord began and another of how it goes on.
 #
 # The caveat: Δ is only one of three choices, and B and C choose, too. And onsets of a chorale fall on the beat, so a
 # head that seems to follow onsets may follow the beat.
