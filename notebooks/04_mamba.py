@@ -137,8 +137,8 @@ assert np.isclose(one_stride, bucket(x, a, h=h_before)[-1])
 # %% [markdown]
 # An LSTM's state leaks and fills as well, but how much depends on what was read from it one frame before, through a
 # tanh. For that there is no such formula. Still, it can be computed for all frames at once: DEER, ELK and ParaRNN
-# (references below) guess all states of a window, and correct the guess by Newton's method, a few times. A bucket needs
-# no guess.
+# guess all states of a window, and correct the guess by Newton's method, a few times. A bucket needs no
+# guess.
 #
 # ## Δ, the bucket's own clock
 #
