@@ -68,8 +68,15 @@ def test_a_bad_file_is_named_and_the_exit_code_says_so(tunes, midi_data, capsys)
     assert "train" in captured.out  # the good ones were built
 
 
+def test_without_a_model_of_ones_own_bachs_network_composes_and_the_page_says_so(midi_data, capsys):
+    assert __main__.main(["generate", "--begin", "random", "--seconds", "2", "--name", "x", "--device", "cpu"]) == 0
+    assert "the one that comes with the course" in capsys.readouterr().out
+    page = (midi_data / "generated" / "x.html").read_text(encoding="utf-8")
+    assert "MusicMamba (bach) after A random pattern, temperature 0.8, random number 0" in page
+
+
 def test_errors_are_one_line_without_a_traceback(midi_data, capsys):
-    assert __main__.main(["generate"]) == 1
+    assert __main__.main(["export", "--output", str(midi_data / "small.pt")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and "make train" in error and "Traceback" not in error
     assert __main__.main(["data", "--corpus", "no/such/folder"]) == 1
@@ -130,7 +137,7 @@ def test_the_demo_walks_the_whole_road(midi_data, tunes, small_models, monkeypat
     assert {path.suffix for path in (midi_data / "generated").iterdir()} == {".mid", ".wav", ".png", ".html"}
     said = capsys.readouterr().out
     assert (midi_data / "generated" / "demo.html").is_file()
-    assert all(words in said for words in ("utils train --epochs 1", "utils generate --name demo", "make notebooks"))
+    assert all(words in said for words in ("utils train --epochs 1", "--seed 8 --name bach", "--seconds 24 --name demo", "make notebooks"))
 
 
 def test_the_title_of_a_piece_to_begin_from_is_that_of_its_roll_under_a_limit(tunes, midi_data):
