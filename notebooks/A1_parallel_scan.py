@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A1 · The parallel scan: one line, seven ways
 #
-# The heart of Mamba is one line in a loop, `h = a * h + b`. Notebook 04 called it slow on a GPU and fast on a CPU,
-# and promised the whole story. Here it is. You
+# The heart of Mamba is one line in a loop, `h = a * h + b`. Frame by frame it is slow on
+# a GPU, and on a CPU nothing beats it. This notebook says why. You
 #
 # - add up numbers in a loop, in log₂ L rounds (doubling), and in two sweeps (Blelloch), and count the work of each,
 # - find that a leaky bucket is a kind of addition, so that all of this works for it, forwards and backwards,
@@ -146,7 +146,7 @@ assert torch.equal(loop(x, torch.add), x.cumsum(0))  # torch's own
 # Let all frames work at once. In the first round each adds the frame before it to its own. Now each knows a sum of
 # two. In the second round each adds what the frame *two* before it knows: a sum of four. Then four before, then
 # eight. (Hillis and Steele, 1986; Kogge and Stone used it in 1973 for the very recurrence of
-# our bucket. Notebook 04 calls it *doubling*.)
+# our bucket. The course calls it *doubling*.)
 
 
 # %% tags=["nbval-check-output"]
@@ -486,7 +486,7 @@ def by_blelloch(exponent, b):
 
 # %% [markdown]
 # We feed them with real exponents: Δ A as the pretrained Mamba computes them while it reads our piece. (A hook
-# listens in, as in notebook 04.) The reference is the loop in double precision. The error is the largest difference,
+# listens in.) The reference is the loop in double precision. The error is the largest difference,
 # as a share of the largest number: of the levels, and of the gradient of the exponents.
 
 
@@ -783,7 +783,7 @@ axes[0].invert_yaxis()
 # **Many pieces side by side** (the first shape). One frame of all of them is half a million bytes in each tensor, so
 # starting an operation costs little beside carrying it out. What counts is bytes. The loop touches each number a few
 # times, Blelloch more often, doubling about log₂ L times. The textbook loop is in a class of its own: its backward
-# makes a tensor of full size for every frame (notebook 04). And bytes differ, as the last column says: forms that
+# makes a tensor of full size for every frame, because it fills the result frame by frame. And bytes differ, as the last column says: forms that
 # work on one frame or one slab at a time find it in the cache; forms that work on all frames at once fetch everything
 # from main memory, at a lower rate. That is why `scan_loop` and `selective_scan` beat the parallel forms here.
 #

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A2 · Chords: a frame as one decision
 #
-# The models of notebooks 03 and 04 toss 88 coins a frame, one for each key. A chord is not 88 decisions. In this
-# appendix you
+# A network that tosses 88 coins a frame, one for each key, makes no chords, because a chord is not 88 decisions.
+# Notebook 03 built a head that makes them; this appendix goes deeper. You
 #
 # - see on a piano of six keys what coins lose, in nats, and count the mixtures that they play,
 # - measure on real frames how much the lower keys say about a key, without any network,

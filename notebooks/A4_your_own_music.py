@@ -519,7 +519,7 @@ assert not cleaned.skipped
 #
 # That can be measured: train on a quarter of the pieces, on half, on all of them, each time with the *same number of
 # steps*, and score each on the same validation pieces. Only the variety differs: the quarter is seen four times as
-# often. We do not start from nothing but from the pretrained model, with small steps (fine-tuning, notebook 05).
+# often. We do not start from nothing but from the pretrained model, with small steps (fine-tuning).
 
 # %% tags=["nbval-ignore-output"]
 rolls, corpus = load_piano_rolls(cleaned, limit=TRAIN_PIECES)

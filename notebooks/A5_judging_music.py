@@ -1139,7 +1139,7 @@ assert np.mean(p_values < 0.05) < 0.09 and p_values.min() > 0
 #
 # The cell of listener 1, ten guesses. Our 40 clips of each kind (`JUDGED`) are enough for four listeners. It needs a
 # running notebook; a press on a button is a guess. (If the corpus is Bach, this test asks *chorale or pianist?*, and
-# that is easy. For *real or made?* take a model of the same style, the taught one of notebook 05 or yours of A4.)
+# that is easy. For *real or made?* take a model of the same style, Bach's network or yours of A4.)
 
 # %% tags=["nbval-ignore-output"]
 listener, guesses = 1, 10
