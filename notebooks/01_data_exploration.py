@@ -158,8 +158,9 @@ assert np.array_equal(notes.pitch, [note.pitch for note in played])
 assert np.array_equal(notes.velocity, [note.velocity for note in played])
 
 # %% [markdown]
-# **Exercise 01.1 (easy).** What is the longest note of our piece, in seconds? Put your code in place of the `...` and run
-# the cell: it says "right" when it is, and otherwise what may be wrong. `hint("01.1")` opens a hint.
+# **Exercise 01.1 (easy).** What is the longest note of our piece, in seconds? Put your code in place of the `...` and
+# run the cell: it says "right" when it is, and otherwise what may be wrong. The numbers of exercises do not follow the
+# page. `hint("01.1")` opens a hint.
 
 # %%
 longest = ...
@@ -248,12 +249,12 @@ for name, (low, high) in zip((CORPUS, "MAESTRO"), ends):
 finding(ends[0][1] - ends[0][0] < ends[1][1] - ends[1][0] - 12, "Bach's range is narrower by more than an octave")
 
 # %% [markdown]
-# The middle of the keyboard does most of the work. Four singers, from G2 to E5, have less than half the range of ten
+# The middle of the keyboard does most of the work. Four singers, from G2 to E5, have about half the range of ten
 # fingers, so a model that knew nothing else would already gain by guessing middle keys.
 #
 # The bars stand like the teeth of a comb, and MAESTRO's line does not. A piece keeps to the seven notes of a scale and
-# leaves the other five of each octave nearly alone. Chorales are written in few scales, because people have to sing
-# them, so the same teeth are short in most of them. How short?
+# leaves the other five of each octave nearly alone. Chorales are written in few scales, so the same teeth are short in
+# most of them. How short?
 
 # %% tags=["nbval-ignore-output"]
 classes = np.bincount(together.pitch % 12, minlength=12) / len(together.pitch)
@@ -289,7 +290,8 @@ finding(ours < 0.75 * theirs, f"98 in 100 velocities span {ours:.0f} steps here,
 # <details><summary>Predict first: what part of the notes begins less than a twentieth of a second after the note
 # before?</summary>
 #
-# Nearly two thirds of them, because a chord of four voices is four notes, and three of these follow another at once.
+# Nearly two thirds. If all four voices always moved together it would be three quarters, because three notes of four
+# follow another at once; but often only one or two voices move.
 #
 # </details>
 
@@ -309,9 +311,9 @@ print(
 
 # %% [markdown]
 # On the left, chorales move in a few fixed note values, the spikes, and pianists in all lengths. On the right there are
-# two hills. The first lies below 0.05 s and holds 64.2 % of the notes: they belong to the chord of the note before. The
-# second lies around 0.42 s, a beat later. So the onset of a chord is a small cloud and not a point. How wide is the
-# cloud?
+# two hills. The first lies below 0.05 s and holds 64.2 % of the notes: they belong to the chord of the note before.
+# The second lies around 0.42 s, half a beat later. So the onset of a chord is a small cloud and not a point. How wide
+# is the cloud?
 
 # %% tags=["nbval-ignore-output"]
 spread = []
@@ -325,8 +327,9 @@ finding(np.percentile(spread, 95) < 1000 / 16, f"95 in 100 within {np.percentile
 
 # %% [markdown]
 # **Finding.** "Together" means within 7 ms in the median, and within 12 ms for 95 chords in 100. The grid of the next
-# notebook has a frame for each sixteenth of a second, 62 ms: a chord will nearly always fall into one frame. This is
-# how our rules of performance are; pianists take more time, above all where they roll a chord.
+# notebook has a frame for each sixteenth of a second, which is several times as long: a chord will mostly fall into
+# one frame, and now and then across the edge of two. This is how our rules of performance are; pianists take more
+# time, above all where they roll a chord.
 #
 # **Exercise 01.3 (easy).** How many notes a second are played in the files of `every`: all notes, over the sum of the
 # times at which the pieces' last notes end?

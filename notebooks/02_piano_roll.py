@@ -254,7 +254,7 @@ player(package_roll(notes, 16)[0][: 16 * CLIP], title="16 frames a second")
 
 # %% [markdown]
 # At 4 frames an onset may be off by an eighth of a second, and notes that were struck together may land a quarter of a
-# second apart: the rhythm limps. At 16 frames both are four times smaller.
+# second apart: the rhythm limps. At 16 frames both are a quarter of that.
 #
 # Now the same in figures, for twenty pieces. A note has *come back* if the table has one on its key that starts at most
 # 50 ms from it, the limit that is usual in the field, or more strictly 25 ms. $F_1$ is 1 if every note comes back and
@@ -387,8 +387,8 @@ assert np.array_equal(x[1:], y[:-1])
 
 # %% [markdown]
 # A model that answers "as before" is right in nearly every cell and has learned nothing. Keep that opponent in mind: it
-# comes back twice in this notebook, and notebook 03 begins with it. The loudness has gone: a model first says *whether*
-# a key sounds, and predicts beside it how hard it is struck.
+# comes back twice in this notebook, and notebook 03 begins with it. The loudness has gone: for now a model says only
+# *whether* a key sounds. How hard it is struck comes back in notebook 05.
 #
 # > **A trap: the shift.** Forget it, and the model is asked for a frame that it can see. It learns to copy, and its
 # > score is perfect. The assert above is worth its line.
@@ -595,9 +595,10 @@ finding(known["transposed"] - known["00"] > 0.02, "transposed, it knows its trai
 # cost 2.12 now, and that loss is larger than the gain.
 #
 # So both effects are there, and after 40 seconds the wrong one is larger. A network without memory is far from knowing
-# its pieces by heart, and now it has eleven times as much to learn. Transposition helps a network that has the time to
-# learn by heart: notebook 05 trains six times as long, and there it comes back. The caveat: the two columns are of
-# different pieces, so part of each difference may be that one set is easier. The same pieces stand in both lines.
+# its pieces by heart, and now it has eleven times as much to learn. Transposition may help a network that has the time
+# to learn by heart: notebook 05 trains six times as long and brings it back, but does not test it by itself. The
+# caveat: the two columns are of different pieces, so part of each difference may be that one set is easier. The same
+# pieces stand in both lines.
 #
 # The second measurement moves the validation pieces themselves, from five keys down to five keys up.
 
@@ -617,7 +618,7 @@ finding(np.ptp(keys["00"]) > 5 * np.ptp(keys["transposed"]), "in other keys, the
 # 2.36 there and 2.29 in Bach's own keys. It has learned that a melody stays the same melody. The table does not reward
 # that, because it asks for chorales in the keys in which Bach set them.
 #
-# Listen to both, from the same four seconds of a validation piece and with the same random numbers as in notebook 00.
+# Listen to both, from the same four seconds as in notebook 00, and both with random number 14.
 
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Player: seed and continuation of the composer of notebook 00"}, "figure": {"caption": "The composer as it was."}}
@@ -640,8 +641,8 @@ for name, music in {"the seed": seed, "00": takes["00"][64:], "transposed": take
 # %% [markdown]
 # **Finding.** The seed has 6.5 notes a second. Composer 00 strikes 9.2, and the transposed one still more, with fewer
 # keys down at once than the choir. Both are restless, because they draw every key anew in every frame and do not know how
-# long it has been down. The caveat: this is one take of each, with the random number of notebook 00. The second take
-# lies in `midi_data/generated/02_transposed.mid`.
+# long it has been down. The caveat: this is one take of each, with one random number. The second take lies in
+# `midi_data/generated/02_transposed.mid`.
 #
 # A memory is what is missing. It comes in notebook 03, for the composer as it was.
 #

@@ -36,7 +36,8 @@ from midigen_utils.show import BLUE, GREEN, GREY, ORANGE, figure, player, plot_p
 # %% [markdown]
 # ## Settings
 #
-# As before: Bach's chorales, or after `make data` MAESTRO. Values on the right are for quick tests of this notebook.
+# As before: Bach's chorales, or after `make data` MAESTRO. The values after `fast=` are for quick tests of this
+# notebook.
 
 # %% tags=["nbval-ignore-output"]
 CORPUS = os.environ.get("MIDIGEN_CORPUS", "bach")  # or "maestro", after `make data`
@@ -614,9 +615,10 @@ finding(ours[2] < last[2] - 0.4, "the memory pays where something begins")
 finding(abs(ours[3] - last[3]) < 0.02, "and F1 does not see it")
 
 # %% [markdown]
-# **Finding.** The memory brings 2.12 nats per frame. Markov-1 needs 2.70 and `LastFrame` 2.25, so most of the way from
-# counting to our model takes no memory at all: seeing all keys of one frame is enough. What the memory adds is small,
-# and lies where something begins: 10.75 nats in place of 12.25 at onsets. F1 is 0.92 for all of them and sees no
+# **Finding.** With a memory a frame costs 2.12 nats after these 3,000 steps; the table of composers below counts
+# seconds and has a little more. Markov-1 needs 2.70 and `LastFrame` 2.25, so most of the way from counting to our
+# model takes no memory at all: seeing all keys of one frame is enough. What the memory adds is small, and lies where
+# something begins: 10.75 nats in place of 12.25 at onsets. F1 is 0.92 for these three, and for the copier, and sees no
 # difference. The table does not say *what* is remembered.
 #
 # A key can do four things from one frame to the next. Which of them cost the nats? Here the function counts that you
@@ -811,9 +813,9 @@ finding(score_table["chords (03)"][0] < nats["03 memory"].min() - 0.5, "and so t
 # %% [markdown]
 # **Finding.** The table gives each version 40 s and three random beginnings. In it the memory lowers 2.251 nats to
 # 2.172, by three times what the seeds differ, so it stays; transposition did not pay. Whole chords lower 2.172 to
-# 1.257. That is by far the largest step so far, and our own run, trained by your clock, comes out close to it. Its low
-# F1 means little: F1 judges 88 separate answers, which this composer learns only on the side. What the step does not
-# show is how much chords would give without the memory; that is the open exercise.
+# 1.257. That is by far the largest step so far, and this run, timed on your machine, comes out close to it. Its low F1
+# means little: F1 judges 88 separate answers, which this composer learns only on the side. What the step does not show
+# is how much chords would give without the memory; that is the open exercise.
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Player: the seed and what the composer with whole chords makes of it"}, "figure": {"caption": "The composer with whole chords, after the same seed."}}
 listen(composer, "The composer with whole chords")
@@ -824,9 +826,9 @@ player(roll[: len(seed) + LISTEN * 16], title=piece.title, composer=piece.compos
 # %% [markdown]
 # ### Habits
 #
-# One take is an accident. So each composer, as it comes with the course, goes on from several validation pieces, and we
-# count what it does there: keys struck in a frame with an onset, share of sounding frames with a clash (two
-# neighbouring keys), the longest note of a piece, and the share of silent frames.
+# One take is an accident. So each composer, as it comes with the course and not as it was trained above, goes on from
+# several validation pieces, and we count what it does there: keys struck in a frame with an onset, share of sounding
+# frames with a clash (two neighbouring keys), the longest note of a piece, and the share of silent frames.
 
 
 # %%
@@ -879,9 +881,9 @@ finding(min(list(longest.values())[1:]) > goal[2] + 0.3, "all composers hold a k
 # 3.02 s, and Bach's 1.96 s: all three composers hold keys too long.
 #
 # The memory alone is another story. It lowered the nats, and it made two of four habits worse than `LastFrame` had
-# them: fewer keys are struck together, 1.24 in place of 1.85, and silence fell from 1.14 % to 0.16 %. A composer that
-# predicts better does not play better in every respect: nats are counted on Bach's music, habits on its own. Notebook
-# A5 asks how far such measures can be trusted.
+# them in every take: fewer keys are struck together, 1.24 in place of 1.85, and silence fell from 1.14 % to 0.16 %.
+# The longest note grew, too; only clashes fell. A composer that predicts better does not play better in every respect:
+# nats are counted on Bach's music, habits on its own. Notebook A5 asks how far such measures can be trusted.
 
 # %% [markdown]
 # ### Keep it
@@ -904,7 +906,7 @@ save_checkpoint(folder / "03_composer.pt", composer, make_optimizer(composer), 0
 # - An LSTM cell is ten lines: gates decide what to forget, what to add, what to show. `(h, c)` is all that it knows of
 #   the past.
 # - The training loop: predict, compare, find the slopes, clip, move. Targets are one frame later.
-# - A network without memory beats Markov-1. The memory is worth a small rest at this budget, most of it at onsets.
+# - A network without memory beats Markov-1. The memory adds a little at this budget, most of it at onsets.
 # - Separate questions tear chords apart, however well they are answered. Asked upwards, each knowing the answers below
 #   it, they make whole chords: the largest step of the course.
 

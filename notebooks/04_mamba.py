@@ -51,8 +51,8 @@ piece, roll = corpus.split("validation")[PIECE], rolls["validation"][PIECE]
 seed = roll[:SEQUENCE_LENGTH]  # the first four seconds of it
 
 # %% [markdown]
-# The result first. This Mamba has read Bach's chorales for about an hour, and comes with the course. It gets the first
-# four seconds, in orange, of a chorale that it never read, and goes on in blue:
+# The result first. This Mamba has read Bach's chorales for about an hour, and comes with the course; we call it
+# *Bach's network*. It gets the first four seconds, in orange, of a chorale that it never read, and goes on in blue:
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Player: four seconds of a chorale, and twelve that a Mamba composed"}, "figure": {"caption": "A chorale continued by a MusicMamba that read Bach for an hour."}}
 pretrained = load_model("bach")
@@ -88,7 +88,8 @@ def bucket(x, a, b=1.0, h=0.0):
 
 # %% [markdown]
 # Something is poured in at frames 4, 24 and 28. **Predict:** one bucket keeps half of its level in each frame, one 0.9,
-# one 0.99. Which of them can tell at frame 63 how often something was poured in, and which can tell when?
+# one 0.99. Which of them can tell at frame 28, right after the third time, how often something was poured in, and
+# which can tell when?
 #
 # <details><summary>Answer</summary>
 #
@@ -413,7 +414,8 @@ assert torch.allclose(torch.cat([first, second], dim=1), y, atol=1e-4) and torch
 # %% [markdown]
 # **Can it be computed in parallel?** Yes, because Δ, B and C depend on the input alone: all leaks and inflows are known
 # before the first frame is computed, and two frames in a row are one longer frame. The appendix
-# [A1](A1_parallel_scan.ipynb) builds that, and tells why a plain loop can be fast or slow. Two exercises lead there.
+# [A1](A1_parallel_scan.ipynb) builds that, and explains why a plain loop can be fast or slow. Two exercises lead
+# there.
 #
 # **Exercise 04.4.** A bucket whose leak changes, `h[t] = a[t] h[t-1] + x[t]`, is a matrix: there is a lower triangular
 # `M`, `(L, L)`, with `h = M @ x` for every x. Compute it.

@@ -2,8 +2,8 @@
 # # 05 · Generation and playback: a model that goes on by itself
 #
 # Press play on the player below. The orange notes are the first four seconds of a chorale by Bach which no network of
-# this course has learned from. A network that had read other chorales for an hour composed the blue ones. It is the
-# first take and not the best of several, as are all takes in this notebook.
+# this course has learned from. A network that had read other chorales for an hour composed the blue ones; we call it
+# *Bach's network*. It is the first take and not the best of several, as are all takes in this notebook.
 
 # %% tags=["nbval-ignore-output"]
 import os
@@ -229,9 +229,9 @@ finding(lambda: cold.mean() > hot.mean() + 2.5, "Cold chords keep more to one sc
 # note through 11.36 of 12 seconds. Time stands still. The chords play 4.67 notes a second in place of 5.04; Bach has
 # 5.15.
 #
-# **Finding.** The guides are right about chords in direction, and by little: at 0.5 they have 86.8 % of their notes
-# in one scale, at 0.8 85.5 %, at 1.0 82.7 % and at 1.2 82.1 %. Bach has 95.4 %, so no temperature makes this composer
-# as tonal as he is.
+# **Finding.** For chords the guides are right in direction, but the effect is small: at 0.5 they have 86.8 % of their
+# notes in one scale, at 0.8 85.5 %, at 1.0 82.7 % and at 1.2 82.1 %. Bach has 95.4 %, so no temperature makes this
+# composer as tonal as he is.
 #
 # For independent keys the guides are wrong. There the temperature leads from standstill to bustle, and the high share
 # in scale at 0.5 means little, because a handful of notes always fits some scale. One caveat: a scale is one side of
@@ -247,10 +247,10 @@ listen(generate_music(chords, seed, CLIP, 0.5, random_seed=0), "Chords, temperat
 # ### What, and not when
 #
 # Why do the chords not freeze? `generate_music` draws a frame at temperature 1, which says *when*: how many keys go
-# down now, and how many come up. Then it draws 32 more frames, keeps those in which as many do, and takes one of them
-# with the weight `p ** (1 / temperature - 1)`: at a low temperature the likeliest. That says *what*. The frames were
-# drawn with probability `p` already, and `p` times the weight is `p ** (1 / temperature)`, a temperature for a whole
-# frame.
+# down now, and how many come up. Then it draws 32 more frames, keeps those in which as many keys go down and come up,
+# and takes one of them with the weight `p ** (1 / temperature - 1)`: at a low temperature the likeliest. That says
+# *what*. The frames were drawn with probability `p` already, and `p` times the weight is `p ** (1 / temperature)`, a
+# temperature for a whole frame.
 #
 # **Exercise 05.5 (medium).** Another cure leaves likely keys as they are and cuts off the unlikely (Holtzman et al.
 # 2020). Write it: from the logits of a frame to its probabilities at temperature 1, with those below 0.01 set to 0.
@@ -527,8 +527,8 @@ finding(
 
 # %% [markdown]
 # **Finding.** With the state the next frame costs 0.47 ms after 16 frames and 0.48 after 1024. Reading everything
-# again costs 0.75 ms and 33.21. In a take of 94 seconds a frame costs 0.75 ms in the first third and 0.80 in the
-# last.
+# again costs 0.75 ms and 33.21. In a take of 94 seconds a frame costs 0.75 ms in the first third and 0.80 in the last;
+# on a busy machine such a difference can be noise.
 #
 # **Finding.** What a frame costs depends on its notes: with two keys down or fewer it takes 0.34 ms, with four 0.79.
 # The chord head looks once for every note, and once more to find that there is none left.
@@ -659,8 +659,9 @@ finding(
 
 # %% [markdown]
 # **Finding.** Bach compared with himself reaches 0.85, the ceiling; it is below 1 because few clips differ by chance.
-# Bach's network reaches 0.77, composer 05 0.65, 03 0.49 and 00 0.09. Each step of the composer has brought its music
-# nearer to Bach. What is farthest off is the scale: 0.62 for Bach's network, 0.53 for composer 05, 0.34 for 03.
+# Bach's network reaches 0.77, composer 05 0.65, 03 0.49 and 00 0.09. In the mean each of these versions is nearer to
+# Bach; in notes per second 05 is farther off than 03, 0.64 against 0.87. What is farthest off in the two best is the
+# scale: 0.62 for Bach's network, 0.53 for composer 05. In 03 it is long notes, 0.28.
 #
 # **Finding.** Bach with his seconds shuffled reaches 0.76, and with his pitches shuffled 0.74. That is more than
 # composer 05, and about as much as Bach's network.
@@ -800,8 +801,8 @@ listen(own, "My composer")
 # ## Summary
 #
 # - To compose, draw a frame, read it, draw the next. Training reads real frames; here the network reads its own.
-# - A low temperature stops independent keys: 0.55 notes a second in place of 6.01. Chords move on and become a little
-#   more tonal.
+# - A low temperature stops independent keys: 0.55 notes a second in place of 6.01. Chords keep moving and become a
+#   little more tonal.
 # - The tonality of a seed lasts for some seconds, its tempo hardly.
 # - Composer 05, with loudness, transposition and six times the training, needs 0.909 nats a frame in place of 1.257.
 # - A frame costs the same after a minute as after a second.
