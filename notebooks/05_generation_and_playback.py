@@ -3,7 +3,7 @@
 #
 # Press play on the player below. The orange notes are the first four seconds of a chorale by Bach which no network of
 # this course has learned from. A network that had read other chorales for an hour composed the blue ones; we call it
-# *Bach's network*. It is the first take and not the best of several, as are all takes in this notebook.
+# *Bach's network*. This is its first take and not the best of several, as are all takes in this notebook.
 
 # %% tags=["nbval-ignore-output"]
 import os
