@@ -4,8 +4,9 @@
 # Press play on the third player below. Orange notes are Bach's, the first four seconds of a chorale. Blue ones were
 # composed, note by note, by a neural network that had never read this chorale.
 #
-# In this course you build that network: from the bytes of a music file to a page with your own composer on it, which
-# you can send to a friend. You need some Python. You need neither a graphics card nor any theory of music.
+# In this course you build such a network, a smaller one, the second player below: from the bytes of a music file to a
+# page with your own composer on it, which you can send to a friend. You need some Python. You need neither a graphics
+# card nor any theory of music.
 #
 # If a player is only a still picture, run the notebook first (▶▶ in the toolbar). And turn the volume down for the
 # first one: it knows nothing yet, and presses half of the keyboard.
@@ -56,7 +57,8 @@ listen(load_model("bach"), "A MusicMamba that read Bach for an hour")
 # - A **MIDI file** says which key went down, when, how hard, and when it came up again. It holds no sound.
 # - A **piano roll** is that as a table: a *frame* (a row) for each sixteenth of a second, a column for each of the 88
 #   keys.
-# - A **chorale** is a hymn in four voices. Bach set more than three hundred; this course's packages bring them along.
+# - A **chorale** is a hymn in four voices. Bach set more than three hundred; the package music21, which this course
+#   installs, brings them along.
 # - **MAESTRO** is a collection of 1,276 performances by concert pianists, recorded from the keys. It is a download.
 # - An **LSTM** is a network that reads frame by frame and carries a memory along, which it rewrites at every frame.
 # - A **Mamba** does so too, but its memory only fades and is added to, at a speed that it chooses: so all frames of a
@@ -64,8 +66,8 @@ listen(load_model("bach"), "A MusicMamba that read Bach for an hour")
 #
 # ## A composer in fifteen lines
 #
-# Here is the first one. It sees the last frame, nothing else, and says for each of the 88 keys how likely it is down in
-# the next frame. To compose is to ask it, draw the keys with those probabilities, and ask again.
+# Here is the first one. It sees the last frame, nothing else, and says for each of the 88 keys how likely it is to be
+# down in the next frame. To compose is to ask it, draw the keys with those probabilities, and ask again.
 
 
 # %%
@@ -105,9 +107,9 @@ player(music, seed_frames=len(seed), title="My first composer", composer=f"goes 
 # ## One composer that grows
 #
 # Notebooks 02 to 04 change one thing at a time and train it again for the same forty seconds; 05 changes three and
-# trains six times as long. The change stays if the composer then predicts chorales better that it has not read. If
-# not, its figure stays in the table, and the composer goes on as it was. This is the whole table, recorded on Bach
-# with three random beginnings each; ± is half the range of the three.
+# trains six times as long. The change stays if the composer then predicts chorales that it has not read better than
+# before. If not, its figure stays in the table, and the composer goes on as it was. This is the whole table, recorded
+# on Bach with three random beginnings each; ± is half the range of the three.
 
 # %% tags=["nbval-ignore-output"]
 print_composers(composer_table())

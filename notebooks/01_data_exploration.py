@@ -87,7 +87,7 @@ print(letters, "format", kind, "tracks", tracks, "ticks per quarter note", ticks
 figure("midi_event")
 
 # %% [markdown]
-# The first such event of our piece:
+# The drawing counts 480 ticks to a quarter note, as many files do; ours has 500. The first such event of our piece:
 
 # %% tags=["nbval-check-output"]
 at = data.index(0x90)
@@ -117,9 +117,9 @@ for note in played[:10]:
 # %% [markdown]
 # The first four notes begin within 5 thousandths of a second: a chord of four voices. They do not begin at *exactly* the
 # same time, and the velocities differ by up to 11, because people play like that. These files pretend: Bach's scores
-# say nothing about loudness or touch, so they are *performed by rule*. Phrases swell and fade, the melody is a little
-# louder, and the timing spreads by some milliseconds. MAESTRO's files are real performances, recorded from the keys of
-# a concert grand.
+# say nothing about loudness or touch, so they are *performed by rule*. Phrases swell and fade, the melody is on
+# average a little louder, and the timing spreads by some milliseconds. MAESTRO's files are real performances, recorded
+# from the keys of a concert grand.
 #
 # ### A name for every key
 #
@@ -253,8 +253,8 @@ finding(ends[0][1] - ends[0][0] < ends[1][1] - ends[1][0] - 12, "Bach's range is
 # fingers, so a model that knew nothing else would already gain by guessing middle keys.
 #
 # The bars stand like the teeth of a comb, and MAESTRO's line does not. A piece keeps to the seven notes of a scale and
-# leaves the other five of each octave nearly alone. Chorales are written in few scales, so the same teeth are short in
-# most of them. How short?
+# leaves the other five of each octave nearly alone. Chorales are written in few scales: with the tuning of the organs
+# of that time, those with many sharps or flats were avoided. So the same teeth are short in most of them. How short?
 
 # %% tags=["nbval-ignore-output"]
 classes = np.bincount(together.pitch % 12, minlength=12) / len(together.pitch)
@@ -312,8 +312,8 @@ print(
 # %% [markdown]
 # On the left, chorales move in a few fixed note values, the spikes, and pianists in all lengths. On the right there are
 # two hills. The first lies below 0.05 s and holds 64.2 % of the notes: they belong to the chord of the note before.
-# The second lies around 0.42 s, half a beat later. So the onset of a chord is a small cloud and not a point. How wide
-# is the cloud?
+# The second lies around 0.42 s, half a beat later: mostly eighth notes. So the onset of a chord is a small cloud and
+# not a point. How wide is the cloud?
 
 # %% tags=["nbval-ignore-output"]
 spread = []
@@ -374,9 +374,8 @@ ax.step(times, count, where="post")
 _ = ax.set(xlabel="time (s)", ylabel="keys down", title=piece.title, xlim=(0, 15))
 
 # %% [markdown]
-# A chorale has four voices, so the count is four, and it falls for a moment wherever voices let go of one key to strike
-# the next. Between phrases everybody breathes. At the very end it is zero, because every key that went down came up
-# again.
+# A chorale has four voices, so the count is four, and it falls for a moment wherever a voice goes on to its next note.
+# Between phrases everybody breathes. At the very end it is zero, because every key that went down came up again.
 
 # %%
 assert count[-1] == 0 and count.min() >= 0

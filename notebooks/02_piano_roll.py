@@ -2,7 +2,7 @@
 # # 02 · Piano roll: music as a table of numbers, and back
 #
 # Press play below. What you hear was a piece, became a table with 88 columns, one for each key, and 16 rows for
-# every second, and was turned back into notes. Nothing of importance is missing. In this notebook you
+# every second, and was turned back into notes. You will hardly hear what is missing. In this notebook you
 #
 # - turn notes into such a table, a **piano roll**, and the table back into notes,
 # - hear and measure what the table loses, in thousandths of a second,
@@ -519,7 +519,9 @@ for name, moved in (("np.roll", np.roll(ends, -3, axis=1)), ("transpose", transp
 
 # %% [markdown]
 # `np.roll` brings what falls off at one end in at the other: the deepest bass note becomes a squeak, A♯7. Ours leaves
-# it out. No note of a chorale comes near the ends. Five keys higher, our piece sounds like this:
+# it out. No note of a chorale comes near the ends. Musicians then say that the piece is in another *key*, such as G
+# major for F major; where this section speaks of Bach's own keys, it means that. Five keys higher, our piece sounds
+# like this:
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Player: the beginning of the chorale, higher"}, "figure": {"caption": "The same music, five keys higher."}}
 player(transpose(roll, 5)[: CLIP * 16], title=f"{piece.title}, five keys higher", composer=piece.composer)

@@ -802,8 +802,8 @@ for (block, head), label in zip(chosen, labels):
     print(f"{label}: half-life {low:.2f} s in its most forgetful frames, {high:.1f} s in its calmest")
 
 # %% [markdown]
-# What to see: at each new chord the blue curve leaps, often a hundredfold. The orange one is low there, and rises while
-# notes are held: it is highest in the long chord around second 7.
+# What to see: at each new chord the blue curve leaps, often by ten to a hundred times. The orange one is low there,
+# and rises while notes are held: it is highest in the long chord around second 7.
 #
 # **Finding.** Head 3 of block 3 forgets half within 1.16 s in its most forgetful frames, and in 144.6 s at the pace of
 # its calmest ones. At an onset it lets the old go and takes in the new, and then it holds: like the toy's clock between

@@ -3,7 +3,7 @@
 #
 # Press play on the player below. The orange notes are the first four seconds of a chorale by Bach which no network of
 # this course has learned from. A network that had read other chorales for an hour composed the blue ones; we call it
-# *Bach's network*. This is its first take and not the best of several, as are all takes in this notebook.
+# *Bach's network*. This is its first take, not the best of several; so is every take in this notebook.
 
 # %% tags=["nbval-ignore-output"]
 import os
@@ -70,8 +70,8 @@ figure("road", here="05")
 #
 # ## The loop
 #
-# A model says how likely each key is down in the next frame. To compose, draw a frame with those probabilities, let
-# the model read it, and ask again.
+# A model says how likely each key is to be down in the next frame. To compose, draw a frame with those probabilities,
+# let the model read it, and ask again.
 
 # %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The loop of generation: what is drawn becomes the next input, and the state goes around with it."}, "image": {"alt": "A circle of four steps: read a frame, predict, draw, read what was drawn"}}
 figure("generation_loop")
@@ -298,7 +298,7 @@ finding(lambda: nats > table["05"].max() + 0.02, "After a sixth of the time it i
 # %% [markdown]
 # **Finding.** Version 05 needs 0.909 ± 0.002 nats for a frame of a held-out chorale, version 03 1.257 ± 0.026. Its
 # changes are kept. After 40 seconds this run needs 1.332, more than 03 after as long. So at 40 seconds transposition
-# and loudness cost more than they give, and the longer training is what pays.
+# and loudness cost more than they give; the same version after 240 seconds is far ahead, so the time was needed.
 #
 # The 1.332 are of one run, but they lie outside the range of 03's three seeds. What the table does not show is how
 # far 03 would come in 240 seconds without transposition: three things were changed at once. And 05 is the only row
@@ -312,9 +312,10 @@ composer = load_model("composer/05")
 listen(generate_music(composer, seed, CLIP, random_seed=0), "Composer 05")
 
 # %% [markdown]
-# Has it learned how loud Bach's chorales are played here? They are performed by two rules: the highest voice is a
-# little louder, and phrases swell and fade. So we look at how much louder the top note of a chord is than the others
-# (velocities from 1 to 127), and at how alike the loudness of neighbouring chords is (correlation).
+# Has it learned how loud Bach's chorales are played here? They are performed by rules, of which two can be heard at
+# once: the highest voice is a little louder, and phrases swell and fade. So we look at how much louder the top note of
+# a chord is than the others (velocities from 1 to 127), and at how alike the loudness of neighbouring chords is
+# (correlation).
 
 
 # %%
@@ -365,8 +366,8 @@ finding(
 #
 # <details><summary>Answer</summary>
 #
-# The tonality for some seconds, and at any height. The tempo hardly: it returns to the speed of the chorales that it
-# has learned from.
+# The tonality for some seconds, and at any height. The tempo hardly: it falls back to a speed of its own, whatever the
+# seed was, and a little below Bach's.
 #
 # </details>
 
@@ -770,8 +771,8 @@ finding(
 #
 # ## What is missing
 #
-# - **Form.** Nothing is stated, developed and brought home. A theme of twenty seconds ago would have to lie in the
-#   state, and the loss on the next frame gives little reason to keep it there.
+# - **Form.** No line of the hymn comes back, as the first two do in so many chorales. A theme of twenty seconds ago
+#   would have to lie in the state, and the loss on the next frame gives little reason to keep it there.
 # - **Metre.** The grid is in seconds, and nobody told the network where a bar begins.
 # - **An end.** Phrases breathe as Bach's do, but the network does not know how to end a piece.
 # - **Another style.** Notebook [A4](A4_your_own_music.ipynb) trains on a folder of your own.
@@ -846,8 +847,8 @@ listen(own, "My composer")
 #
 # <details><summary>Answer</summary>
 #
-# How long the passages are that real pieces share with the training set without being in it. Here that is about
-# eleven steps, so 40 would be a copy.
+# How long the passages are that real pieces share with the training set without being in it. Here that is about eleven
+# steps, and 18 at most, so 40 would be a copy.
 #
 # </details>
 #
