@@ -51,8 +51,8 @@ piece, roll = corpus.split("validation")[PIECE], rolls["validation"][PIECE]
 seed = roll[:SEQUENCE_LENGTH]  # the first four seconds of it
 
 # %% [markdown]
-# The result first. This Mamba has read Bach's chorales for about an hour, and comes with the course; we call it
-# *Bach's network*. It gets the first four seconds, in orange, of a chorale that it never read, and goes on in blue:
+# This Mamba has read Bach's chorales for about an hour, and comes with the course; we call it *Bach's network*. It
+# gets the first four seconds, in orange, of a chorale that it never read, and goes on in blue:
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Player: four seconds of a chorale, and twelve that a Mamba composed"}, "figure": {"caption": "A chorale continued by a MusicMamba that read Bach for an hour."}}
 pretrained = load_model("bach")
@@ -70,7 +70,7 @@ figure("road", here="04")
 # $$h_t = a \, h_{t-1} + b \, x_t$$
 #
 # With `a` between 0 and 1 the bucket remembers and forgets. It is the cell state of the LSTM with a forget gate that
-# never moves. Touch it: the two buttons show what this notebook is about.
+# never moves. The two buttons show what this notebook is about.
 
 # %% tags=["nbval-ignore-output"]
 figure("leaky_bucket")
@@ -414,8 +414,7 @@ assert torch.allclose(torch.cat([first, second], dim=1), y, atol=1e-4) and torch
 # %% [markdown]
 # **Can it be computed in parallel?** Yes, because Δ, B and C depend on the input alone: all leaks and inflows are known
 # before the first frame is computed, and two frames in a row are one longer frame. The appendix
-# [A1](A1_parallel_scan.ipynb) builds that, and explains why a plain loop can be fast or slow. Two exercises lead
-# there.
+# [A1](A1_parallel_scan.ipynb) builds that, and explains why a plain loop can be fast or slow.
 #
 # **Exercise 04.4.** A bucket whose leak changes, `h[t] = a[t] h[t-1] + x[t]`, is a matrix: there is a lower triangular
 # `M`, `(L, L)`, with `h = M @ x` for every x. Compute it.
