@@ -216,7 +216,7 @@ def test_no_lesson_holds_the_solution_of_an_exercise():
         if script.stem != SOLUTIONS:
             for cell in jupytext.read(script).cells:
                 if cell.cell_type == "code" and re.search(r"^check\(", cell.source, re.M):
-                    assert re.search(r"= \.\.\.$", cell.source, re.M), f"{script.stem}: {cell.source}"
+                    assert re.search(r"(=|return) \.\.\.$", cell.source, re.M), f"{script.stem}: {cell.source}"
 
 
 @pytest.mark.browser
