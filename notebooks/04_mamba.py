@@ -51,8 +51,8 @@ piece, roll = corpus.split("validation")[PIECE], rolls["validation"][PIECE]
 seed = roll[:SEQUENCE_LENGTH]  # the first four seconds of it
 
 # %% [markdown]
-# This Mamba has read Bach's chorales for an hour, and comes with the course; we call it *Bach's network*. It gets the
-# first four seconds, in orange, of a chorale new to it, and goes on in blue:
+# This Mamba has read Bach's chorales for an hour, and comes with the course; we call it *Bach's network*. It gets four
+# seconds, in orange, of a chorale new to it, and goes on in blue:
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Player: four seconds of a chorale, and twelve that a Mamba composed"}, "figure": {"caption": "A chorale continued by a MusicMamba that read Bach for an hour."}}
 pretrained = load_model("bach")
