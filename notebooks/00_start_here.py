@@ -60,9 +60,9 @@ listen(load_model("bach"), "A MusicMamba that read Bach for an hour")
 # - A **chorale** is a hymn in four voices. Bach set more than three hundred; the package music21, which this course
 #   installs, brings them along.
 # - **MAESTRO** is a collection of 1,276 performances by concert pianists, recorded from the keys. It is a download.
-# - An **LSTM** is a network that reads frame by frame and carries a memory along, which it rewrites at every frame.
-# - A **Mamba** does so too, but its memory only fades and is added to, at a speed that it chooses: so all frames of a
-#   training window can be computed at once.
+# - An **LSTM** is a network that reads frame by frame and carries a memory along. It fades and is added to, at a speed
+#   that the network decides from the frame and from what it said last.
+# - A **Mamba** decides from the frame alone: so all frames of a training window can be computed at once.
 #
 # ## A composer in fifteen lines
 #
@@ -109,13 +109,14 @@ player(music, seed_frames=len(seed), title="My first composer", composer=f"goes 
 # Notebooks 02 to 04 change one thing at a time and train it again for the same forty seconds; 05 changes three and
 # trains six times as long. The change stays if the composer then predicts chorales that it has not read better than
 # before. If not, its figure stays in the table, and the composer goes on as it was. This is the whole table, recorded
-# on Bach with three random beginnings each; ± is half the range of the three.
+# on Bach with three random beginnings each; ± is half the range of the three. Learning rates were chosen on the same
+# validation pieces, so all figures are a little flattering.
 
 # %% tags=["nbval-ignore-output"]
 print_composers(composer_table())
 
 # %% [markdown]
-# **Finding.** Whole chords take the composer from 2.172 to 1.257 nats per frame, far more than anything else; six
+# **Finding.** The chord head takes the composer from 2.172 to 1.257 nats per frame, far more than anything else; six
 # times the training, with loudness and transposition added, takes it to 0.909. Two changes do not pay in forty
 # seconds: transposed pieces (2.279 against 2.251) and Mamba in place of the LSTM (1.375 against 1.257). Their
 # notebooks say why, and what they are good for.

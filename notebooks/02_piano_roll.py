@@ -2,7 +2,8 @@
 # # 02 · Piano roll: music as a table of numbers, and back
 #
 # Press play below. What you hear was a piece, became a table with 88 columns, one for each key, and 16 rows for
-# every second, and was turned back into notes. You will hardly hear what is missing. In this notebook you
+# every second, and was turned back into notes. What is missing is hard to hear, and we will measure it. In this
+# notebook you
 #
 # - turn notes into such a table, a **piano roll**, and the table back into notes,
 # - hear and measure what the table loses, in thousandths of a second,
@@ -617,8 +618,8 @@ finding(np.ptp(keys["00"]) > 5 * np.ptp(keys["transposed"]), "in other keys, the
 
 # %% [markdown]
 # **Finding.** Five keys higher, the same pieces cost composer 00 3.46 nats in place of 2.25. The transposed one needs
-# 2.36 there and 2.29 in Bach's own keys. It has learned that a melody stays the same melody. The table does not reward
-# that, because it asks for chorales in the keys in which Bach set them.
+# 2.36 there and 2.29 in Bach's own keys. It has learned to treat a step from frame to frame alike at any height. The
+# table does not reward that, because it asks for chorales in the keys in which Bach set them.
 #
 # Listen to both, from the same four seconds as in notebook 00, and both with random number 14.
 

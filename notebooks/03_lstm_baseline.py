@@ -414,7 +414,7 @@ with torch.no_grad():  # no gradients needed: saves time and memory
 # What do the gates of a *trained* composer do? We take the one that you will train below, as it comes with the course,
 # and let our own cell read our chorale.
 #
-# *Predict:* when a chord changes, which gates will move most: those that forget, those that let in, or those that show?
+# *Predict:* over the piece, which gates will move most: those that forget, those that let in, or those that show?
 #
 # <details><summary>Answer</summary>
 #
@@ -461,9 +461,9 @@ finding(moving["output"] > 3 * (moving["forget"] + moving["input"]), "the output
 finding(long < 1, "nine cells in ten lose half of what they hold within a second")
 
 # %% [markdown]
-# **Finding.** Most output gates move with the music: 176 of 192, by 0.271 in the median. Of the forget gates 22 do, at
-# the bottom of their panel, and of the input gates 14. Nearly all forget gates close at an onset, but on average from
-# 0.834 to 0.817, and that wipes nothing.
+# **Finding.** Most output gates move in the course of the piece: 176 of 192, by 0.271 in the median. Of the forget
+# gates 22 do, at the bottom of their panel, and of the input gates 14. Nearly all forget gates close at an onset, but
+# on average from 0.834 to 0.817, and that wipes nothing.
 #
 # So most of this memory leaks at a fixed speed, each cell at its own. Half of it is gone after 0.33 s in the median
 # cell, and one cell in ten keeps half for 0.71 s or longer. The composer learned less to choose what to *keep* than
@@ -812,10 +812,11 @@ finding(score_table["chords (03)"][0] < nats["03 memory"].min() - 0.5, "and so t
 
 # %% [markdown]
 # **Finding.** The table gives each version 40 s and three random beginnings. In it the memory lowers 2.251 nats to
-# 2.172, by three times what the seeds differ, so it stays; transposition did not pay. Whole chords lower 2.172 to
-# 1.257. That is by far the largest step so far, and this run, timed on your machine, comes out close to it. Its low F1
-# means little: F1 judges 88 separate answers, which this composer learns only on the side. What the step does not show
-# is how much chords would give without the memory; that is the open exercise.
+# 2.172, by three times half the range of the seeds, so it stays; transposition did not pay. The chord head lowers
+# 2.172 to 1.257. It brings two things, whole chords and a second, direct view of the last frame; appendix A2 takes
+# them apart. It is by far the largest step so far, and this run, timed on your machine, comes out close to it. Its low
+# F1 means little: F1 judges 88 separate answers, which this composer learns only on the side. What the step does not
+# show is how much chords would give without the memory; that is the open exercise.
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Player: the seed and what the composer with whole chords makes of it"}, "figure": {"caption": "The composer with whole chords, after the same seed."}}
 listen(composer, "The composer with whole chords")

@@ -201,9 +201,9 @@ _ = right.legend(frameon=False)
 
 # %% [markdown]
 # **Finding.** Each bucket alone can only fade. Together they tell *when*: where 4, 12 and 28 frames were wanted, the
-# readings are greatest at 4, 11 and 26. The bumps are wider the further back they look, because old levels differ
-# little: such a memory is sharp about what is near and blurred about what is far. Here we chose the weights; a network
-# has to learn them.
+# readings are greatest at 4, 11 and 26. We asked for wider bumps further back, because old levels differ little: such
+# a memory is sharp about what is near and blurred about what is far. Here we chose the weights; a network has to learn
+# them.
 #
 # ## Selection
 #
@@ -444,8 +444,8 @@ check("04.5", double_frames, leaks, inflows)
 figure("mamba_block")
 
 # %% [markdown]
-# Two parts are new. **RMSNorm** divides each vector by its root mean square, so that numbers cannot grow from block to
-# block, and multiplies it by learned weights. The **causal convolution** is a short memory before the long one: each
+# Two parts are new. **RMSNorm** divides each vector by its root mean square, so that each block reads numbers of one
+# size, and multiplies it by learned weights. The **causal convolution** is a short memory before the long one: each
 # channel becomes a weighted sum of its last 4 frames. "This key went down now" is a difference of two frames, and Δ, B
 # and C can react to it. Ours agree with the library's.
 
@@ -653,9 +653,9 @@ finding(max(recorded["03"]) < min(recorded["04"]), "The worst of three LSTMs is 
 # gone in, and the composer would predict worse.
 #
 # Two caveats. Processor time is not a perfect clock, because other work on the machine slows memory: this run's SSD,
-# at 1.31, is better than all three recorded. And nothing here is about an hour of training or a GPU. On MAESTRO, after
-# two hours each, the order is the other way round, with 3.11 nats for the large Mamba and 3.53 for the large LSTM on
-# the test split (`midi_data/pretrained/README.md`).
+# at 1.31, is better than all three recorded. And nothing here is about an hour of training or a GPU. On MAESTRO the
+# shipped Mamba reaches 3.11 nats and the shipped LSTM 3.53 on the test split, but they differ in size, windows and
+# learning rate, so that settles nothing.
 #
 # Listen to both, after the same beginning from validation.
 
@@ -713,9 +713,8 @@ finding(costs["Bach's network"][0] > 0.03, "Bach's network, trained with its sta
 # %% [markdown]
 # **Finding.** Over all frames each network gets worse with more resets, but most of that is the cold start. On the late
 # frames, forgetting every 64 costs Bach's network 0.0618 ± 0.0081 nats (the standard error over the pieces), 8 % of
-# 0.803. It costs the networks of the race nothing: 0.0010 and −0.0003. So Bach's network makes use of what is more than
-# two to four seconds old; four fifths of the gain come from the first 16 seconds. The small ones carry a state as
-# well, and have nothing in it that matters later.
+# 0.803. It costs the networks of the race nothing: 0.0010 and −0.0003. So Bach's network makes use of what is more
+# than two to four seconds old. The small ones carry a state as well, and nothing older than that in it matters.
 #
 # A likely reason is the training. The small networks saw windows of four seconds, each with a fresh state. Bach's
 # network was trained in windows first, and then along whole chorales with the state carried (A3 shows how). It is
@@ -751,7 +750,7 @@ def step_sizes(model, roll):
 #
 # <details><summary>Answer</summary>
 #
-# No. Some let go of the past, and some hold on to it all the more.
+# No. Some take in more at an onset, and let go faster; some do the reverse.
 #
 # </details>
 
@@ -805,9 +804,10 @@ for (block, head), label in zip(chosen, labels):
 # and rises while notes are held: it is highest in the long chord around second 7.
 #
 # **Finding.** Head 3 of block 3 forgets half within 1.16 s in its most forgetful frames, and in 144.6 s at the pace of
-# its calmest ones. At an onset it lets the old go and takes in the new, and then it holds: like the toy's clock between
-# symbols. Head 8 of block 4 does the reverse: it is most forgetful, at 0.11 s, while notes are held, and calm, at 41.3 s,
-# where they begin. So the network keeps one memory of how a chord began and another of how it goes on.
+# its calmest ones. Its Δ leaps at an onset: it takes in much more than elsewhere and wipes little. Then it holds, like
+# the toy's clock between symbols. Head 8 of block 4 does the reverse: it is most forgetful, at 0.11 s, while notes are
+# held, and calm, at 41.3 s, where they begin. This looks like one memory of how a chord began and another of how it
+# goes on; to prove it, one would have to switch the heads off.
 #
 # The caveat: Δ is only one of three choices, and B and C choose, too. And onsets of a chorale fall on the beat, so a
 # head that seems to follow onsets may follow the beat.
@@ -824,7 +824,7 @@ for (block, head), label in zip(chosen, labels):
 # - The race: after 40 seconds of processor time the LSTM is 0.12 nats per frame ahead of Mamba-2, the mean of three;
 #   after the same number of frames it is not ahead. The composer stays an LSTM.
 # - What is older than some seconds is worth 8 % to Bach's network, and nothing to those of the race.
-# - Its heads share the work: some let go at an onset, others hold on then.
+# - Its heads share the work: at an onset the Δ of some leaps, and that of others falls.
 
 # %% [markdown]
 # ## Quiz

@@ -154,8 +154,9 @@ check("05.1", colder)
 
 # %% [markdown]
 # **Predict.** Guides to generation recommend 0.5 to 0.6 for coherent music, 0.8 for a balance, and 1.0 or more for
-# creative music. We continue chorales at five temperatures with two composers of notebook 03, which differ in the
-# head only: one draws each key by itself, the other whole chords. What happens to the independent keys at 0.5?
+# creative music. We continue chorales at five temperatures with two composers of notebook 03, which differ in the head
+# and in how the temperature is applied: one draws each key by itself, the other whole chords. What happens to the
+# independent keys at 0.5?
 #
 # <details><summary>Answer</summary>
 #
@@ -230,7 +231,7 @@ finding(lambda: cold.mean() > hot.mean() + 2.5, "Cold chords keep more to one sc
 # 5.15.
 #
 # **Finding.** For chords the guides are right in direction, but the effect is small: at 0.5 they have 86.8 % of their
-# notes in one scale, at 0.8 85.5 %, at 1.0 82.7 % and at 1.2 82.1 %. Bach has 95.4 %, so no temperature makes this
+# notes in one scale, at 0.8 85.5 %, at 1.0 82.7 % and at 1.2 82.1 %. Bach has 95.4 %, so none of the five makes this
 # composer as tonal as he is.
 #
 # For independent keys the guides are wrong. There the temperature leads from standstill to bustle, and the high share
@@ -592,9 +593,9 @@ listen(clips["Bach, seconds shuffled"][0], "Bach, seconds shuffled", seed_frames
 #
 # <details><summary>Answer</summary>
 #
-# Not the order: all of them count what is in a clip, and none asks what follows what. Two change for another reason:
-# notes that reach beyond their second now overlap others, which changes the keys down at once and cuts some notes
-# short.
+# Hardly the order: five count what is in a clip. Groove compares neighbouring stretches of two seconds, but the
+# seconds of a chorale have rhythms much alike. Two change for another reason: notes that reach beyond their second now
+# overlap others, which changes the keys down at once and cuts some notes short.
 #
 # </details>
 #
@@ -765,9 +766,9 @@ finding(
 # network shares 7.3, composer 05 6.8, 03 5.9 and 00 4.5; Bach with his seconds shuffled, 8.4. The longest passages
 # are 18 steps for Bach and 11 for his network.
 #
-# So none of them copies. Cadences and scales belong to everyone, and the better a network knows the style, the more
-# of them it shares. The caveat: only exact runs are found. A passage with one note changed counts as two shorter
-# ones.
+# So no copying shows in exact runs. Cadences and scales belong to everyone, and the better a network knows the style,
+# the more of them it shares. The caveat: only exact runs are found. A passage with one note changed counts as two
+# shorter ones.
 #
 # ## What is missing
 #

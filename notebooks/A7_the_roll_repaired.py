@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A7 · The roll repaired: notes that melt, notes that vanish, and a training that goes on
 #
-# Press play below. Every key is struck while it still sounds, because the pedal is down, and all 32 notes come out of
-# the table again. With the first version of notebook 02 twelve of them are gone. In this notebook you
+# Press play below. Twelve of its 32 notes strike a key that still sounds, because the pedal is down, and all 32 come
+# out of the table again. With the first version of notebook 02 twelve notes are gone. In this notebook you
 #
 # - repair three faults that chorales hardly show and real piano playing shows all the time: the pedal, keys that are
 #   struck again, and notes shorter than a frame,
