@@ -57,7 +57,7 @@ seed = roll[:64]  # its first four seconds
 
 
 def listen(model, name):
-    """The seed and what the model makes of it; the same random seed as in notebook 00, not chosen for this one."""
+    """The seed and what the model makes of it; one random number for all takes, not chosen for any of them."""
     music = generate_music(model, seed, LISTEN * 16, random_seed=14)
     return player(music, seed_frames=len(seed), title=name, composer=f"goes on from {piece.title}")
 

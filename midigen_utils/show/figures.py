@@ -55,5 +55,6 @@ def figure(name, here=None):
     source = base64.b64encode(svg.encode()).decode()
     shown = f'<img src="data:image/svg+xml;base64,{source}" alt="{alt}" width="640" style="max-width: 100%">'
     if (moving := FOLDER / f"{name}.html").exists():
-        shown = moving.read_text(encoding="utf-8").replace("{{STILL}}", shown)
+        style = (FOLDER / "touch.css").read_text(encoding="utf-8")
+        shown = moving.read_text(encoding="utf-8").replace("{{STYLE}}", style).replace("{{STILL}}", shown)
     return Figure(f'<figure style="{CARD}">{shown}\n<figcaption>{caption}</figcaption>\n</figure>', html.unescape(alt))
