@@ -1,14 +1,14 @@
 """Which network predicts best? The same processor time for each, its own learning rate, the same two heads.
 
     python benchmarks/arena.py run --contender "MusicMamba SSD" --corpus bach --seed 0 --minutes 5
-    python benchmarks/arena.py tune --corpus bach --minutes 1       learning rates, a run for each, on validation
+    python benchmarks/arena.py tune --corpus bach --minutes 1       learning rates, from the highest down
     python benchmarks/arena.py all --corpus bach                    every contender at its best rate, three seeds
     python benchmarks/arena.py table                                docs/results.md from the lines, nothing else
 
 One run is one line of JSON in `benchmarks/runs/`, with everything that made it. Every contender has the chord head
 and the velocity head, is trained on one thread for minutes of processor time on windows of 128 frames, transposed by
-up to five semitones, and is scored on whole pieces, the state carried along. Rates are chosen on validation; test
-is scored once, at the end of a run. The same run is scored on validation each time the number of frames it has
+up to five semitones, and is scored on whole pieces, the state carried along. Rates are chosen on validation, from
+the highest down until one is worse than the one above it; test is scored once, at the end of a run. The same run is scored on validation each time the number of frames it has
 learned from reaches a power of two: so contenders are compared at equal frames, too.
 """
 
@@ -322,8 +322,12 @@ def main():
     baseline(options.corpus, rolls)
     if options.what == "tune":
         for name in options.contender:
-            for rate in RATES:
-                run(name, options.corpus, 0, options.minutes or 1, rate, "tune", rolls)
+            last = float("inf")
+            for rate in reversed(RATES):  # from the highest down, until one is worse than the one above it
+                line = run(name, options.corpus, 0, options.minutes or 1, rate, "tune", rolls)
+                if line["validation"]["nll"] > last:
+                    break
+                last = line["validation"]["nll"]
         return
     done = {(x["contender"], x["seed"]) for x in read_lines() if (x["kind"], x["corpus"]) == ("run", options.corpus)}
     for seed in options.seeds:
