@@ -8,8 +8,9 @@
 One run is one line of JSON in `benchmarks/runs/`, with everything that made it. Every contender has the chord head
 and the velocity head, is trained on one thread for minutes of processor time on windows of 128 frames, transposed by
 up to five semitones, and is scored on whole pieces, the state carried along. Rates are chosen on validation, from
-the highest down until one is worse than the one above it; test is scored once, at the end of a run. The same run is scored on validation each time the number of frames it has
-learned from reaches a power of two: so contenders are compared at equal frames, too.
+the highest down until one is worse than the one above it; test is scored once, at the end of a run. The same run is
+scored on validation each time the number of frames it has learned from reaches a power of two: so contenders are
+compared at equal frames, too.
 """
 
 import argparse
