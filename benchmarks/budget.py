@@ -10,7 +10,7 @@ from torch import nn
 from midigen_utils.config import GRAD_CLIP
 from midigen_utils.learn.training import make_optimizer
 
-WARM_UP = 100  # steps in which the learning rate rises
+WARM_UP = 100, 0.05  # the learning rate rises in so many steps, or in this part of the budget if that ends first
 
 
 class Budget:
@@ -59,8 +59,9 @@ def train(model, next_loss, budget, learning_rate, weight_decay=0.1):
     with budget.paused():
         optimizer, steps, scale = make_optimizer(model, learning_rate, weight_decay), 0, 1.0
     while (part := budget.part) < 1 or steps == 0:
+        rise, fall = max((steps + 1) / WARM_UP[0], part / WARM_UP[1]), (1 + math.cos(math.pi * min(part, 1))) / 2
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * scale * min((steps + 1) / WARM_UP, (1 + math.cos(math.pi * min(part, 1))) / 2)
+            group["lr"] = learning_rate * scale * min(rise, fall)
         model.train()
         loss = next_loss()
         optimizer.zero_grad()
