@@ -46,6 +46,11 @@ def _f1_of_copying(roll):
     return 2 * (x & y)[change].sum() / (x[change].sum() + y[change].sum())
 
 
+def _wrong_where_it_changes(roll):
+    wrong = (roll[1:] > 0) != (roll[:-1] > 0)
+    return wrong[wrong.any(axis=1)].mean()
+
+
 def _best_scale(roll):
     struck, pitch = _struck(roll).sum(axis=0), np.arange(88) + 21
     return max(struck[np.isin((pitch - root) % 12, MAJOR_SCALE)].sum() for root in range(12)) / struck.sum()
@@ -94,26 +99,43 @@ ANSWERS = {
     "01.3": lambda pieces: sum(len(n.start) for n in pieces) / sum(n.end.max() for n in pieces),
     "01.4": lambda notes: (notes.end - notes.start).sum() / (notes.end.max() - notes.start.min()),
     "01.5": _commonest_step,
+    "01.6": lambda: 750 / 500 * 60 / 96,
+    "01.7": lambda minutes: np.minimum(minutes, 1).sum() / minutes.sum(),
+    "01.8": lambda n: n.velocity[n.pitch >= 60].mean() - n.velocity[n.pitch < 60].mean(),
+    "01.9": lambda keys, heard: (heard.end - keys.end).sum(),
+    "01.10": _wrong_where_it_changes,
     "02.1": lambda roll: (roll == 0).all(axis=1).mean(),
     "02.2": _largest_change,
     "02.3": lambda roll: (len(roll) - 128 - 1) // 32 + 1,
     "02.4": lambda roll: _struck(roll).sum(axis=1),
     "02.5": lambda notes: np.argmax([np.isin((notes.pitch + up) % 12, MAJOR_SCALE).sum() for up in range(-6, 6)]) - 6,
+    "02.6": lambda: round(1.6 * 16) - round(0.4 * 16),
+    "02.7": lambda: 3600 * 16 * 88,
+    "02.8": lambda: (65 - 16) / 65,
     "03.1": lambda: -np.log(0.02),
     "03.2": lambda: 4 * 100 * (88 + 100 + 1 + 1),
     "03.3": lambda: 0.5 ** (1 / 64),
     "03.4": _f1_of_copying,
     "03.5": lambda z, y: np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))),
+    "03.6": lambda: np.exp(2.70 - 1.26),
+    "03.7": lambda: 1 - 2 / 2**4,
+    "03.8": lambda: [3 / 5, 4 / 5],
+    "03.9": lambda: 0.4 * np.tanh(0.9 * 2 - 0.5),
+    "03.10": lambda: -np.log(0.2 * 0.5 * 0.9),
     "04.1": lambda: 0.5 ** (1 / 16),
     "04.2": lambda: 1 + 4 * 3,
     "04.3": lambda: 6 * (3 + 16) * 2 * 128,
     "04.4": lambda a: [[a[s + 1 : t + 1].prod() if s <= t else 0 for s in range(len(a))] for t in range(len(a))],
     "04.5": lambda a, b: [a[1::2] * a[::2], a[1::2] * b[::2] + b[1::2]],
+    "04.6": lambda: np.log(2) / 16,
+    "04.7": lambda: (np.exp(-0.8 * np.arange(1, 17)) > 0.01).sum(),
     "05.1": lambda: 0.2**2 / (0.2**2 + 0.8**2),  # halving the temperature squares the odds
     "05.2": lambda: _enough(12, 1 / 3),
     "05.3": lambda roll: (roll == 0).all(axis=1).sum() / 16,
     "05.4": _best_scale,
     "05.5": lambda logits: (p := 1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64)))) * (p >= 0.01),
+    "05.6": lambda: 3 * 60 * 16 / 400,
+    "05.7": lambda clip: _struck(clip).sum() / _struck(clip).any(axis=1).sum(),
     "A1.1": lambda: 10,
     "A1.2": lambda: 1906,
     "A1.3": lambda: [1, 0],

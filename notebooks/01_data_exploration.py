@@ -121,6 +121,15 @@ for note in played[:10]:
 # average a little louder, and the timing spreads by some milliseconds. MAESTRO's files are real performances, recorded
 # from the keys of a concert grand.
 #
+# **Exercise 01.6 (easy).** An event waits 750 ticks. A quarter note has 500 ticks, and there are 96 quarter notes in a
+# minute. How many seconds is the wait?
+
+# %%
+seconds = ...
+
+check("01.6", seconds)
+
+# %% [markdown]
 # ### A name for every key
 #
 # Twelve keys make an octave, and the names start again. So the name is a remainder and the octave a quotient:
@@ -231,6 +240,15 @@ finding(
 # **Finding.** A chorale takes 0.78 minutes and a concert piece 4.25, in the median. This course reads the first minute
 # of each piece unless it is told otherwise, so it hears nearly all of Bach and the openings of MAESTRO.
 #
+# **Exercise 01.7 (easy).** `minutes` has the length of each piece. What share of all this music is read if a piece
+# counts with its first minute only?
+
+# %%
+share_read = ...
+
+check("01.7", share_read, minutes)
+
+# %% [markdown]
 # ## Which keys
 #
 # Now we read many files and put their notes end to end.
@@ -285,6 +303,15 @@ finding(ours < 0.75 * theirs, f"98 in 100 velocities span {ours:.0f} steps here,
 # %% [markdown]
 # Pianists span 83 of the 127 steps, our performed chorales 47. A model of Bach will learn no thunder.
 #
+# **Exercise 01.8 (easy).** By how many steps of velocity are the notes of `together` from pitch 60 upwards louder, in
+# the mean, than those below?
+
+# %%
+louder = ...
+
+check("01.8", louder, together)
+
+# %% [markdown]
 # ## How long, and how soon the next
 #
 # <details><summary>Predict first: what part of the notes begins less than a twentieth of a second after the note
@@ -433,6 +460,14 @@ print("our piece: pressed", len(read_pedal(piece.path)), "times")
 #
 # From here on, a note lasts as long as it is *heard*: until key and pedal are both up, or the key is struck again.
 #
+# **Exercise 01.9 (easy).** How many seconds of sound does the pedal add to the three notes, in all?
+
+# %%
+added = ...
+
+check("01.9", added, three, with_pedal)
+
+# %% [markdown]
 # ## What a model must learn
 #
 # The next notebook turns notes into a **piano roll**: a table with a row, called a *frame*, for every sixteenth of a
@@ -466,6 +501,15 @@ finding(four > 0.7, f"exactly four keys sound in {100 * four:.1f} % of the frame
 # and more, and the count changes all the time. With 88 keys there are 2⁸⁸ different frames, more than any table can
 # hold, so we need a model that has learned what goes with what.
 #
+# **Exercise 01.10 (medium).** Look only at the frames of `roll` that differ from the frame before. What share of their
+# cells is wrong if you say "the same as before"?
+
+# %%
+wrong = ...
+
+check("01.10", wrong, roll)
+
+# %% [markdown]
 # ## Is anything wrong with the data?
 #
 # Before a model sees a corpus, look for what should never be in it.
@@ -548,9 +592,9 @@ print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
 # %% [markdown]
 # ## Exercises
 #
-# Exercises 01.1 to 01.5 stand above; their solutions are in the notebook [A6_solutions](A6_solutions.ipynb). One is left:
+# Exercises 01.1 to 01.10 stand above; their solutions are in the notebook [A6_solutions](A6_solutions.ipynb). One is left:
 #
-# **01.6 (open).** Put the files of a composer or a style that you like into a folder and run this notebook with
+# **Open.** Put the files of a composer or a style that you like into a folder and run this notebook with
 # `CORPUS = "path/to/folder"`. Which of the figures differ most from MAESTRO's, and can you hear why?
 #
 # ## Next

@@ -106,6 +106,14 @@ player(toy, title="Three notes")
 # Time runs *down* the table. E4 started at 0.5 s and G4 a tenth of a second later, but in the table both begin in the
 # same frame. A table cannot say "a little later". That is what it loses, and we will measure it.
 #
+# **Exercise 02.7 (easy).** How many cells has a roll of one hour, 16 frames a second and 88 keys?
+
+# %%
+cells = ...
+
+check("02.7", cells)
+
+# %% [markdown]
 # ## A real piece
 #
 # In figures a roll lies on its side: time to the right, high keys at the top.
@@ -311,6 +319,15 @@ finding(scores[32][1] > 0.99 and scores[16][1] < 0.85, "within 25 ms, 32 are eno
 #
 # </details>
 #
+# **Exercise 02.6 (easy).** A note sounds from 0.4 s to 1.6 s. How many frames does it fill, at 16 a second, if both
+# ends go to the nearest edge?
+
+# %%
+filled = ...
+
+check("02.6", filled)
+
+# %% [markdown]
 # ## How loud?
 #
 # Does one need all of the 127 velocities? We sort them into 32 **bins** of nearly equal width. To scale down and cut
@@ -480,6 +497,15 @@ finding(lot[2] > 10 * pieces[2], "where something changes, it is right more than
 # from windows drawn by lot cannot tell remembering from learning. So the corpus is split by piece before anything is
 # cut: in Bach by hymn tune, in MAESTRO by composition.
 #
+# **Exercise 02.8 (easy).** Windows of 64 frames begin every 16 frames, and each takes in one frame more as its last
+# target. What share of the 65 frames of a window is also in the next one?
+
+# %%
+shared = ...
+
+check("02.8", shared)
+
+# %% [markdown]
 # ## Transposition
 #
 # Move every note up by the same number of keys, and a melody stays the same melody, as when you sing it higher. That
@@ -715,10 +741,10 @@ for name, music in {"the seed": seed, "00": takes["00"][64:], "transposed": take
 # %% [markdown]
 # ## Exercises
 #
-# Exercises 02.1 to 02.5 stand above; their solutions are in the notebook [A6_solutions](A6_solutions.ipynb). One is
+# Exercises 02.1 to 02.8 stand above; their solutions are in the notebook [A6_solutions](A6_solutions.ipynb). One is
 # left:
 #
-# **6 (open).** Train the composer with `transpose=1` and with `transpose=2` for the same seconds. How does the price
+# **Open.** Train the composer with `transpose=1` and with `transpose=2` for the same seconds. How does the price
 # in Bach's keys grow, and how far does the flat part of the last figure reach?
 #
 # ## Next

@@ -470,6 +470,15 @@ finding(long < 1, "nine cells in ten lose half of what they hold within a second
 # what to *show*. A cell can write down anew what it shows, so half-lives are no limit to what is remembered. And this
 # is one network after forty seconds of training; another may use its gates otherwise.
 #
+# **Exercise 03.9 (medium).** A cell remembers c = 2. Its forget gate is 0.9, its input gate 0.5, its output gate 0.4,
+# and what may be written is -1. What is its output h in this frame?
+
+# %%
+h_now = ...
+
+check("03.9", h_now)
+
+# %% [markdown]
 # ## The training loop
 #
 # ### Untrained first
@@ -604,6 +613,15 @@ finding(lambda: np.mean(losses[:20]) > 5 * np.mean(losses[-20:]), "the loss fall
 # keys stay as they are, and last what keys say about each other. The curve is of training and the dotted lines are of
 # validation, so the dot at its end is what counts.
 #
+# **Exercise 03.8 (medium).** A gradient has the two entries 3 and 4. What are they after it has been clipped to the
+# norm 1?
+
+# %%
+clipped = ...
+
+check("03.8", clipped)
+
+# %% [markdown]
 # ## What it learned
 #
 # The whole validation split again, all opponents and our model:
@@ -670,6 +688,15 @@ listen(memory, "The composer with a memory")
 # Voices enter one by one, and neighbouring keys clash; below we count how often. No memory mends that, and the next
 # section shows why.
 #
+# **Exercise 03.6 (easy).** A frame costs 2.70 nats under one model and 1.26 under another. How many times as probable
+# does the second one think it?
+
+# %%
+times = ...
+
+check("03.6", times)
+
+# %% [markdown]
 # ## Why 88 questions cannot make a chord
 #
 # Take a choir of two voices with four keys. The lower voice sings C or D, the upper E or F, and they move together:
@@ -711,6 +738,15 @@ assert abs(loss.item() - 4 * math.log(2)) < 1e-3
 # one coin, 0.693. And about seven frames in eight are mixtures that the choir never sang. No training mends this,
 # because the four answers are already the best there are.
 #
+# **Exercise 03.7 (medium).** Half of all frames are C and E together, half are D and F together. Four coins, one for
+# each key, play as often as they should. With what probability do they play neither of the two chords?
+
+# %%
+neither = ...
+
+check("03.7", neither)
+
+# %% [markdown]
 # ### One key after the other
 #
 # The cure is to let each question hear the answers before it. From the lowest key up, ask: is it down, *given the keys
@@ -823,6 +859,15 @@ listen(composer, "The composer with whole chords")
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Player: the chorale itself"}, "figure": {"caption": "How the chorale itself goes on."}}
 player(roll[: len(seed) + LISTEN * 16], title=piece.title, composer=piece.composer)
+
+# %% [markdown]
+# **Exercise 03.10 (easy).** The head gives the lowest note of a frame the probability 0.2, the next one 0.5 given the
+# first, and says with 0.9 that there are no more. How many nats does the frame cost?
+
+# %%
+frame_nats = ...
+
+check("03.10", frame_nats)
 
 # %% [markdown]
 # ### Habits
@@ -958,7 +1003,7 @@ save_checkpoint(folder / "03_composer.pt", composer, make_optimizer(composer), 0
 # %% [markdown]
 # ## Exercises
 #
-# Exercises 03.1 to 03.5 stand in the sections above; solutions are in [A6_solutions](A6_solutions.ipynb). One is left.
+# Exercises 03.1 to 03.10 stand in the sections above; solutions are in [A6_solutions](A6_solutions.ipynb). One is left.
 #
 # **Open.** Is the memory worth more now that chords are whole? Train `LastFrame(head="chords")` from
 # `midigen_utils.models` for the same 40 seconds, put it into the table, and listen to it beside ours. Then change one

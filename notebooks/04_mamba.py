@@ -179,6 +179,14 @@ fine = bucket(np.repeat(x, 10), *exact(0.1, -0.3, 1.0))
 assert np.allclose(coarse, fine[9::10])
 
 # %% [markdown]
+# **Exercise 04.6.** With A = -1, which Δ gives a half-life of 16 frames?
+
+# %%
+slow_clock = ...
+
+check("04.6", slow_clock)
+
+# %% [markdown]
 # ## Many buckets
 #
 # Each channel of a Mamba has 16 buckets, which begin with A = -1, -2, ... -16. Something is poured into all of them at
@@ -205,6 +213,14 @@ _ = right.legend(frameon=False)
 # a memory is sharp about what is near and blurred about what is far. Here we chose the weights; a network has to learn
 # them.
 #
+# **Exercise 04.7.** With A = -1 to -16 and Δ = 0.05, how many of the 16 buckets hold more than 1 % after 16 frames?
+
+# %%
+still_full = ...
+
+check("04.7", still_full)
+
+# %% [markdown]
 # ## Selection
 #
 # So far all frames were treated alike. Is that enough? The Mamba paper (section 4.1) asks with a toy like this one,
@@ -866,7 +882,7 @@ for (block, head), label in zip(chosen, labels):
 # %% [markdown]
 # ## Exercises
 #
-# Five stand in the sections above: `check` says whether an answer is right, and `hint("04.1")` opens a hint. Solutions
+# Seven stand in the sections above: `check` says whether an answer is right, and `hint("04.1")` opens a hint. Solutions
 # are in the notebook [A6_solutions](A6_solutions.ipynb).
 #
 # One is open. Where does the toy break? Ask the trained copiers about sequences of 48 and of 96 frames (set `LENGTH`

@@ -539,6 +539,15 @@ finding(
 # caveat: these are times of one machine with other work on it; we print the fastest of nine calls, and for the long
 # take the time that one frame in five stays below.
 #
+# **Exercise 05.6 (easy).** A network composes 400 frames a second. How many seconds does it need for three minutes of
+# music?
+
+# %%
+waiting = ...
+
+check("05.6", waiting)
+
+# %% [markdown]
 # ## Is it any good?
 #
 # Nats say how well a network predicts Bach. They do not say how its own music sounds after ten seconds alone. So we
@@ -672,6 +681,26 @@ finding(
 # says little, because these measures do not hear order. The caveat: ± is over ten ways to deal the pieces into
 # halves, and each network had one take at every place.
 #
+# **Exercise 05.7 (medium).** Write a measure of your own: how many notes begin together, in the mean over the frames
+# of `clip` in which a note begins. (What sounds in its first frame begins there.) Once it is right, the cell prints it
+# for every kind of music: which of them does it tell apart?
+
+
+# %%
+def struck_together(clip):
+    return ...
+
+
+measured = struck_together(clips["Bach"][0])
+
+check("05.7", measured, clips["Bach"][0])
+
+# %% tags=["nbval-ignore-output"]
+if measured is not ...:
+    for name, some in clips.items():
+        print(f"{name:<24} {np.mean([struck_together(clip) for clip in some]):.2f}")
+
+# %% [markdown]
 # ## Can you tell?
 #
 # In a **blind test** you hear clips without a name and say who made each. A listener who hears no difference can only

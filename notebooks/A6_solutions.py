@@ -97,7 +97,53 @@ step = values[times_taken.argmax()]
 assert check("01.5", step, notes) == "right"
 
 # %% [markdown]
-# **6.** Look at the onsets per second and at the pedal first; then at velocities, which differ between instruments
+# **The open one.** Ticks become quarter notes, quarter notes become seconds.
+
+# %%
+seconds = 750 / 500 * 60 / 96
+
+assert check("01.6", seconds) == "right"
+
+# %% [markdown]
+# **7.** No piece counts with more than a minute.
+
+# %%
+minutes = np.array([p.duration / 60 for p in corpus.pieces])
+share_read = np.minimum(minutes, 1).sum() / minutes.sum()
+
+assert check("01.7", share_read, minutes) == "right"
+
+# %% [markdown]
+# **8.** The upper voices sing the melody, and the rules of performance bring it out.
+
+# %%
+upper = together.pitch >= 60
+louder = together.velocity[upper].mean() - together.velocity[~upper].mean()
+
+assert check("01.8", louder, together) == "right"
+
+# %% [markdown]
+# **9.** Only the ends differ.
+
+# %%
+three = Notes(np.array([0.0, 0.5, 1.0]), np.array([0.3, 0.8, 1.3]), np.array([60, 64, 67]), np.array([80, 70, 60]))
+with_pedal = three._replace(end=np.array([2.0, 2.0, 2.0]))
+added = (with_pedal.end - three.end).sum()
+
+assert check("01.9", added, three, with_pedal) == "right"
+
+# %% [markdown]
+# **10.** Even where something changes, most of the 88 cells stay as they are.
+
+# %%
+roll = midi_to_piano_roll(piece.path, MIDI_CONFIG)
+same = (roll[1:] > 0) == (roll[:-1] > 0)
+wrong = (~same)[~same.all(axis=1)].mean()
+
+assert check("01.10", wrong, roll) == "right"
+
+# %% [markdown]
+# **The open one.** Look at the onsets per second and at the pedal first; then at velocities, which differ between instruments
 # and between people who write MIDI files by hand and those who play them.
 
 # %% [markdown]
@@ -153,7 +199,31 @@ semitones = max(on_white, key=on_white.get)
 assert check("02.5", semitones, notes) == "right"
 
 # %% [markdown]
-# **6.** With a table of onsets, keys struck again in the very next row survive, and at 8 rows a second there are more
+# **The open one.** The nearest edges are 6 and 26.
+
+# %%
+filled = int(np.floor(1.6 * 16 + 0.5)) - int(np.floor(0.4 * 16 + 0.5))
+
+assert check("02.6", filled) == "right"
+
+# %% [markdown]
+# **7.** Five million cells, nearly all of them empty.
+
+# %%
+cells = 3600 * 16 * 88
+
+assert check("02.7", cells) == "right"
+
+# %% [markdown]
+# **8.** The frames 16 to 64 of the first window are the first 49 of the next.
+
+# %%
+shared = len(set(range(65)) & set(range(16, 16 + 65))) / 65
+
+assert check("02.8", shared) == "right"
+
+# %% [markdown]
+# **The open one.** With a table of onsets, keys struck again in the very next row survive, and at 8 rows a second there are more
 # of them. The price: the model predicts 176 values a row, and must not strike a key that it does not sound.
 
 # %% [markdown]
@@ -209,7 +279,49 @@ stable_loss = np.maximum(z_hard, 0) - z_hard * y_hard + np.log1p(np.exp(-np.abs(
 assert check("03.5", stable_loss, z_hard, y_hard) == "right"
 
 # %% [markdown]
-# **6.** In two minutes a small model that takes many steps beats a large one that takes few. What sounds best need not
+# **The open one.** Nats are logarithms, so their difference is the logarithm of a quotient.
+
+# %%
+times = np.exp(2.70 - 1.26)
+
+assert check("03.6", times) == "right"
+
+# %% [markdown]
+# **7.** Four fair coins make 16 frames, and two of them are chords.
+
+# %%
+neither = 1 - 2 / 2**4
+
+assert check("03.7", neither) == "right"
+
+# %% [markdown]
+# **8.** The norm is 5. Both entries are divided by it, as torch does:
+
+# %%
+gradient = torch.tensor([3.0, 4.0])
+clipped = gradient / gradient.norm()
+
+assert check("03.8", clipped) == "right"
+
+# %% [markdown]
+# **9.** Forget, write, read.
+
+# %%
+c = 0.9 * 2 + 0.5 * -1
+h_now = 0.4 * np.tanh(c)
+
+assert check("03.9", h_now) == "right"
+
+# %% [markdown]
+# **10.** The chain rule of probabilities: multiply, then take the logarithm; or add three logarithms.
+
+# %%
+frame_nats = -np.log([0.2, 0.5, 0.9]).sum()
+
+assert check("03.10", frame_nats) == "right"
+
+# %% [markdown]
+# **The open one.** In two minutes a small model that takes many steps beats a large one that takes few. What sounds best need not
 # have the lowest average: onsets are what one hears.
 
 # %% [markdown]
@@ -289,7 +401,23 @@ double_frames = np.stack([leaks[second] * leaks[first], leaks[second] * inflows[
 assert check("04.5", double_frames, leaks, inflows) == "right"
 
 # %% [markdown]
-# **6.** A clock that stands still during the blanks does not mind more of them, as long as it stands *quite* still: a
+# **The open one.** exp(-16 Δ) is one half.
+
+# %%
+slow_clock = np.log(2) / 16
+
+assert check("04.6", slow_clock) == "right"
+
+# %% [markdown]
+# **7.** Bucket n is left with exp(-0.8 n).
+
+# %%
+still_full = (np.exp(-16 * 0.05 * np.arange(1, 17)) > 0.01).sum()
+
+assert check("04.7", still_full) == "right"
+
+# %% [markdown]
+# **The open one.** A clock that stands still during the blanks does not mind more of them, as long as it stands *quite* still: a
 # small Δ, 96 times, is no small Δ any more. With symbols in fixed places their age tells their rank, and the fixed
 # model can learn it.
 
@@ -343,7 +471,30 @@ cut = np.where(p < 0.01, 0, p)
 assert check("05.5", cut, row) == "right"
 
 # %% [markdown]
-# **6.** Watch the validation loss: it turns up long before the copies get long. The measures of notebook 05 hardly
+# **The open one.** 2,880 frames.
+
+# %%
+waiting = 3 * 60 * 16 / 400
+
+assert check("05.6", waiting) == "right"
+
+# %% [markdown]
+# **7.** Count where notes begin, then take the mean over the frames where any does.
+
+
+# %%
+def struck_together(clip):
+    sounding = np.pad(clip > 0, ((1, 0), (0, 0)))
+    begins = (sounding[1:] & ~sounding[:-1]).sum(axis=1)
+    return begins[begins > 0].mean()
+
+
+measured = struck_together(roll)
+
+assert check("05.7", measured, roll) == "right"
+
+# %% [markdown]
+# **The open one.** Watch the validation loss: it turns up long before the copies get long. The measures of notebook 05 hardly
 # notice, because a piece recited has the density, the scale and the rhythm of a real one; only the comparison with the
 # training pieces shows it.
 
@@ -405,7 +556,7 @@ for t in reversed(range(12)):
 assert check("A1.5", torch.stack(whole), a, direct) == "right"
 
 # %% [markdown]
-# **6.** Watch the columns of the ledger. What keeps numbers in the cache raises the GB/s and leaves the bytes as they
+# **The open one.** Watch the columns of the ledger. What keeps numbers in the cache raises the GB/s and leaves the bytes as they
 # are; what saves work lowers the bytes; what joins operations lowers their number. An idea that moves none of them will
 # not move the clock.
 
@@ -465,7 +616,7 @@ assert np.allclose(alone - costs, [0, 0.109, 0.022], atol=5e-4)
 assert np.isclose(sum(alone) - costs.sum(), gap)
 
 # %% [markdown]
-# **6.** Watch the onset frames, and give both runs the same number of steps. Turned round, the melody is decided first
+# **The open one.** Watch the onset frames, and give both runs the same number of steps. Turned round, the melody is decided first
 # and the bass must fit. Relative pitch should help most where the training pieces are few; with transposed training
 # pieces (`fit(..., transpose=5)`) it should help less.
 
@@ -516,7 +667,7 @@ assert check("A3.5", interval) == "right"
 assert abs(grid[(c / grid + grid / (2 * M)).argmin()] - interval) < 1
 
 # %% [markdown]
-# **6.** Our LSTMs (three seeds), trained along pieces of 64 frames, answered all five questions in pieces of 256. Look
+# **The open one.** Our LSTMs (three seeds), trained along pieces of 64 frames, answered all five questions in pieces of 256. Look
 # at the forget gate: what was taught to last seven frames may last for hundreds if the gate has learned to be nearly 1
 # for the call, and may not if a little leaks away in each frame. Without the first question nearly all our LSTMs
 # guessed even in one window of 64, so they cannot show what windows of 16 lack. A `MusicMamba(num_pitches=4,
@@ -581,7 +732,7 @@ higher_and_longer = [(second.pitch - first.pitch).mean(), slope]
 assert check("A4.5", higher_and_longer, first, second) == "right"
 
 # %% [markdown]
-# **6.** Look at the reasons and remarks first: what they say about the folder usually explains the figures.
+# **The open one.** Look at the reasons and remarks first: what they say about the folder usually explains the figures.
 
 # %% [markdown]
 # ## A5 Judging music
@@ -638,6 +789,6 @@ enough_guesses = max(n for n in range(1, 100) if power(n) < 0.8) + 1
 assert check("A5.5", enough_guesses) == "right"
 
 # %% [markdown]
-# **6.** Some that were tried by others: the mean size of a step of the lowest and of the highest note (basses leap,
+# **The open one.** Some that were tried by others: the mean size of a step of the lowest and of the highest note (basses leap,
 # melodies walk); how alike the last chord is to the first; how often a leap is followed by a step back. Each will be
 # blind to something; that is no fault as long as you know to what.
