@@ -209,9 +209,8 @@ _ = right.legend(frameon=False)
 
 # %% [markdown]
 # **Finding.** Each bucket alone can only fade. Together they tell *when*: where 4, 12 and 28 frames were wanted, the
-# readings are greatest at 4, 11 and 26. We asked for wider bumps further back, because old levels differ little: such
-# a memory is sharp about what is near and blurred about what is far. Here we chose the weights; a network has to learn
-# them.
+# readings are greatest at 4, 11 and 26. We asked for wider bumps further back, because old levels differ little. Here
+# we chose the weights; a network has to learn them.
 #
 # **Exercise 04.7.** With A = -1 to -16 and Δ = 0.05, how many of the 16 buckets hold more than 1 % after 16 frames?
 
@@ -665,8 +664,7 @@ finding(max(recorded["03"]) < min(recorded["04"]), "The worst of three LSTMs is 
 #
 # **Finding.** The difference is more than twice the range of the seeds, which is ± 0.026 in both rows. The rule says: a
 # change stays if nats per frame fall by more than the seeds differ. They rise. So the composer goes on as it was, **an
-# LSTM with chords**, and the row stays in the table. That is a result: without the race the newer network would have
-# gone in, and the composer would predict worse.
+# LSTM with chords**, and the row stays in the table.
 #
 # Two caveats. Processor time is not a perfect clock, because other work on the machine slows memory: this run's SSD,
 # at 1.31, is better than all three recorded. And nothing here is about an hour of training or a GPU. On MAESTRO the
@@ -766,7 +764,7 @@ def step_sizes(model, roll):
 #
 # <details><summary>Answer</summary>
 #
-# No. Some take in more at an onset, and let go faster; some do the reverse.
+# No. The Δ of some is larger at an onset, that of others smaller.
 #
 # </details>
 
@@ -790,13 +788,12 @@ print(f"untrained: {newborn.min():.2f} to {newborn.max():.2f} in all blocks")
 up, down = int((trained > 1.5).sum()), int((trained < 1 / 1.5).sum())
 print(f"{up} heads more than 1.5 times as large at onsets, {down} less than 1 / 1.5 times, of {trained.numel()}")
 both = newborn.max() < 1.5 < 3 < trained.max() and trained.min() < 1 / 3
-finding(both, "Training made heads that let go at an onset, and heads that hold.")
+finding(both, "Training made heads whose Δ leaps at an onset, and heads whose Δ falls.")
 
 # %% [markdown]
 # **Finding.** The heads do not agree; they divide the work. Of 32 heads, 10 have a Δ more than 1.5 times as large at
 # onsets, up to 8.50 times; 10 have one less than 1 / 1.5 times as large, down to 0.09 times. Before training all lie
-# between 0.91 and 1.08. Block 1, which sees the keys first, stays near 1: 0.83 to 1.06. Nobody told the network what
-# an onset is.
+# between 0.91 and 1.08. Block 1, which sees the keys first, stays near 1: 0.83 to 1.06.
 #
 # The curves of the two extreme heads, which we chose because they are extreme, above the piece that they read:
 
