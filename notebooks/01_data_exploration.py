@@ -46,7 +46,7 @@ piece = corpus.split("validation")[PIECE]
 # Here it is. Press play and watch: time runs to the right, high notes are at the top, and the darker a note, the
 # harder its key was struck.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The piece of this notebook: a chorale by Bach, performed by rule."}, "image": {"alt": "Player: four voices that move together, mostly in quarter notes"}}
 player(piece.path, title=piece.title, composer=piece.composer)
 
 # %% tags=["nbval-ignore-output"]
@@ -228,7 +228,7 @@ def of_pianists(measure, share):
     return np.interp(share, counts / counts[-1], maestro[measure]["edges"][1:])
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How long pieces are: chorales as bars, MAESTRO's performances as a line."}, "image": {"alt": "Histogram: the chorales pile up below two minutes, the line of MAESTRO reaches far to the right"}}
 minutes = np.array([p.duration / 60 for p in corpus.pieces])
 fig, ax = compare(minutes, "piece_length", "length (minutes)")
 finding(
@@ -258,7 +258,7 @@ files = [p.path for p in corpus.split("train")[:FILES]]
 every = [read_notes(path, sustain=False) for path in files]
 together = Notes(*(np.concatenate(field) for field in zip(*every)))
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How often each key is struck; C is marked in each octave."}, "image": {"alt": "Histogram over the keyboard: bars in the middle with gaps like a comb, a smooth and wider line"}}
 fig, ax = compare(together.pitch, "pitch", "key", note_names=True)
 assert 21 <= together.pitch.min() and together.pitch.max() <= 108
 ends = np.percentile(together.pitch, [1, 99]), [of_pianists("pitch", share) for share in (0.01, 0.99)]
@@ -294,7 +294,7 @@ check("01.2", black, together)
 # %% [markdown]
 # ## How loud
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How hard notes are struck."}, "image": {"alt": "Histogram of velocities: a narrow hill of bars in the middle of a broad line"}}
 fig, ax = compare(together.velocity, "velocity", "velocity")
 ours = np.percentile(together.velocity, 99) - np.percentile(together.velocity, 1)
 theirs = of_pianists("velocity", 0.99) - of_pianists("velocity", 0.01)
@@ -322,7 +322,7 @@ check("01.8", louder, together)
 #
 # </details>
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Left, how long keys are held; right, how soon the next note begins. Both axes are logarithmic."}, "image": {"alt": "Two histograms: left, narrow spikes over a smooth line; right, one hill below 0.05 seconds and one near 0.4"}}
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3))
 gaps = np.concatenate([np.diff(some.start) for some in every])
 held = np.concatenate([durations(some) for some in every])
@@ -393,7 +393,7 @@ def keys_over_time(notes):
     return times[order], change[order].cumsum()
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How many keys are down in the first fifteen seconds."}, "image": {"alt": "A step curve that stays at four and drops for moments"}}
 notes = read_notes(piece.path, sustain=False)
 times, count = keys_over_time(notes)
 fig, ax = plt.subplots(figsize=(9, 2.2))
@@ -434,15 +434,15 @@ three = Notes(
 pedal = np.array([[0.1, 2.0]])  # when it goes down, when it comes up
 print("keys let go at", three.end, "but heard until", sustained(three.end, pedal))
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Three notes, as the keys are held and as they are heard with the pedal down."}, "image": {"alt": "Two piano rolls: left, three short bars one after the other; right, the same bars, all lasting to second 2"}}
 with_pedal = three._replace(end=sustained(three.end, pedal))
 dry, wet = (notes_to_roll(n, MIDI_CONFIG, duration=2.5) / MIDI_CONFIG["velocity_bins"] for n in (three, with_pedal))
 fig, ax = plot_two_rolls(dry, wet, titles=("keys", "what is heard"))
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Three short notes."}, "image": {"alt": "Player: three short notes, one after the other"}}
 player(dry, title="without the pedal")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The same with the pedal: a chord grows."}, "image": {"alt": "Player: three notes that go on sounding together"}}
 player(wet, title="with the pedal")
 
 # %% [markdown]
@@ -488,7 +488,7 @@ print(f"frames exactly like the frame before: {100 * same.all(axis=1).mean():.1f
 #
 # And how full is a frame?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How many keys sound in a frame."}, "image": {"alt": "Histogram: one tall bar at four, and a broad line that reaches beyond ten"}}
 rolls = [midi_to_piano_roll(path, MIDI_CONFIG) for path in files[:100]]
 sounding = np.concatenate([keys_sounding(r) for r in rolls])
 fig, ax = compare(sounding, "keys_pedal", "keys that sound")

@@ -123,6 +123,16 @@ def test_words_that_make_a_reader_feel_slow_are_absent(script):
     assert not re.search(r"\b(simply|obviously|just|trivially|of course)\b", text, re.I)
 
 
+def test_every_picture_and_player_has_a_caption_and_is_told_in_words(script):
+    """Drawings by `figure` carry both themselves."""
+    for cell in rendered(script).cells:
+        shown = [output.get("data", {}) for output in cell.get("outputs", [])]
+        seen = any("image/png" in data or 'class="midigen"' in str(data.get("text/html")) for data in shown)
+        if seen and not cell.source.startswith("figure("):
+            told = cell.metadata.get("mystnb", {})
+            assert told.get("figure", {}).get("caption") and told.get("image", {}).get("alt"), cell.source[-100:]
+
+
 def test_nothing_in_it_is_of_one_machine_or_one_moment(script):
     raw = script.with_suffix(".ipynb").read_text(encoding="utf-8")
     assert len(raw) < 1_000_000
