@@ -153,10 +153,10 @@ colder = ...
 check("05.1", colder)
 
 # %% [markdown]
-# **Predict.** Guides to generation recommend 0.5 to 0.6 for coherent music, 0.8 for a balance, and 1.0 or more for
-# creative music. We continue chorales at five temperatures with two composers of notebook 03, which differ in the head
-# and in how the temperature is applied: one draws each key by itself, the other whole chords. What happens to the
-# independent keys at 0.5?
+# **Predict.** A rule of thumb says 0.5 to 0.6 for coherent music, 0.8 for a balance, and 1.0 or more for creative
+# music. We continue chorales at five temperatures with two composers of notebook 03, which differ in the head and in
+# how the temperature is applied: one draws each key by itself, the other whole chords. What happens to the independent
+# keys at 0.5?
 #
 # <details><summary>Answer</summary>
 #
@@ -230,11 +230,11 @@ finding(lambda: cold.mean() > hot.mean() + 2.5, "Cold chords keep more to one sc
 # note through 11.36 of 12 seconds. Time stands still. The chords play 4.67 notes a second in place of 5.04; Bach has
 # 5.15.
 #
-# **Finding.** For chords the guides are right in direction, but the effect is small: at 0.5 they have 86.8 % of their
-# notes in one scale, at 0.8 85.5 %, at 1.0 82.7 % and at 1.2 82.1 %. Bach has 95.4 %, so none of the five makes this
-# composer as tonal as he is.
+# **Finding.** For chords the rule of thumb is right in direction, but the effect is small: at 0.5 they have 86.8 % of
+# their notes in one scale, at 0.8 85.5 %, at 1.0 82.7 % and at 1.2 82.1 %. Bach has 95.4 %, so none of the five makes
+# this composer as tonal as he is.
 #
-# For independent keys the guides are wrong. There the temperature leads from standstill to bustle, and the high share
+# For independent keys it is wrong. There the temperature leads from standstill to bustle, and the high share
 # in scale at 0.5 means little, because a handful of notes always fits some scale. One caveat: a scale is one side of
 # coherence. Whether 1.2 sounds creative, no column says.
 
@@ -354,8 +354,9 @@ finding(
 # neighbouring chords correlates at 0.70 in Bach and at 0.76 to 0.79 in the composer's takes.
 #
 # So it brings out the melody, a little less than the rule does, and its phrases swell and fade. Composer 03 plays all
-# notes of a take alike, so its first number would be 0. The caveat: these are two rules of this course's
-# performances, and no pianist's.
+# notes of a take alike, so its first number would be 0. Two caveats. All clips are pooled, so that some clips are
+# louder as a whole also counts as neighbours alike. And these are two rules of this course's performances, and no
+# pianist's.
 #
 # ## Seeds
 #
@@ -903,5 +904,9 @@ listen(own, "My composer")
 #   [arXiv 1904.09751](https://arxiv.org/abs/1904.09751): sampling, and what it does to text.
 # - Li-Chia Yang and Alexander Lerch, *On the evaluation of generative models in music*, Neural Computing and
 #   Applications 32, 2020.
+# - Gaëtan Hadjeres, François Pachet and Frank Nielsen, *DeepBach*, ICML 2017, [arXiv
+#   1612.01010](https://arxiv.org/abs/1612.01010), and Cheng-Zhi Anna Huang et al., *Counterpoint by Convolution*, ISMIR
+#   2017, [arXiv 1903.07227](https://arxiv.org/abs/1903.07227): chorales that are not written from left to right, but
+#   rewritten note by note.
 # - Curtis Hawthorne et al., *Enabling Factorized Piano Music Modeling and Generation with the MAESTRO Dataset*, ICLR
 #   2019, [arXiv 1810.12247](https://arxiv.org/abs/1810.12247).
