@@ -1,17 +1,17 @@
 # %% [markdown]
 # # A1 · The parallel scan: one line, seven ways
 #
-# The heart of Mamba is one line in a loop, `h = a * h + b`. Frame by frame it is slow on
-# a GPU, and on a CPU nothing beats it. This notebook says why. You
+# Mamba's memory is one line in a loop, `h = a * h + b`. Each frame waits for the one before it, and yet all frames can
+# be computed at once. In this notebook you
 #
-# - add up numbers in a loop, in log₂ L rounds (doubling), and in two sweeps (Blelloch), and count the work of each,
-# - find that a leaky bucket is a kind of addition, so that all of this works for it, forwards and backwards,
-# - watch a popular short cut return NaN, and a milder form of it return wrong numbers,
-# - build Mamba-2's form (SSD) in 15 lines, and see it as attention over a chorale,
-# - time seven forms of the same scan, count what they touch, and work out what a GPU changes.
+# - compute a running sum in a loop, in log₂ L rounds (doubling) and in two sweeps (Blelloch), and count the work of
+#   each,
+# - find that a leaky bucket is a kind of sum, so that all of this works for it, forwards and backwards,
+# - see a popular short cut return NaN, and a milder form of it return wrong numbers,
+# - build Mamba-2's scan (SSD) in 15 lines, and find that it is attention with a decay,
+# - time seven forms of the same scan, count what they touch, and work out what a GPU would change.
 #
-# You need notebook 04, with exercise 04.4. (The selective scan of that notebook is called S6 in the literature;
-# Mamba-2's form is called SSD.) It runs in about three minutes on two CPU cores.
+# You need notebook 04. It runs in about three minutes on two CPU cores.
 
 # %% tags=["nbval-ignore-output"]
 import math
@@ -32,19 +32,18 @@ from midigen_utils.files import MIDI_DATA
 from midigen_utils.learn import load_model
 from midigen_utils.models import MusicMamba, generate_music, scan_loop, scan_textbook, selective_scan, ssd_scan
 from midigen_utils.models import ssd_step
-from midigen_utils.show import BLUE, GREEN, GREY, ORANGE, PINK, player
+from midigen_utils.show import BLUE, GREEN, GREY, ORANGE, PINK, figure, player
 
 # %% [markdown]
 # ## Settings
 #
-# `LAUNCH` and `BANDWIDTH` describe a GPU, for a calculation at the end; put in your own.
+# `LAUNCH` and `BANDWIDTH` describe a GPU, for a calculation at the end. Put in the numbers of your own.
 
 # %% tags=["nbval-ignore-output"]
 CORPUS = os.environ.get("MIDIGEN_CORPUS", "bach")  # or "maestro", after `make data`
 PIECE = 7  # which piece of the validation split is looked at
 SHAPES = scaled(full=[(32, 64), (1, 256)], fast=[(2, 32), (1, 48)])  # (pieces, frames) of the timings
 BATCHES = scaled(full=[1, 2, 4, 8, 16, 32], fast=[1, 2])  # pieces side by side, for one of the figures
-CHUNKS = scaled(full=[1, 4, 16, 64, 256], fast=[1, 16])  # frames in a chunk, for another
 ROUNDS = scaled(full=5, fast=1)  # of every timing, after one to warm up
 CLOCK = time.perf_counter if os.name == "nt" else time.process_time  # Windows counts processor time too coarsely
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]  # where to time
@@ -57,21 +56,30 @@ rolls, corpus = load_piano_rolls(load_corpus(CORPUS))
 piece, roll = corpus.split("validation")[PIECE], rolls["validation"][PIECE]
 
 # %% [markdown]
-# First some music. The pretrained Mamba read four seconds of a piece with `selective_scan`, one of the seven forms,
-# and composed the rest with one step of the plain loop per frame. Composing needs no parallel scan: the next frame
-# waits for this one. Reading and training could use one, because there all frames are known before the first is
-# computed.
+# First some music. A Mamba that was trained on pianists reads four seconds of a chorale with `selective_scan`, one of
+# the seven forms. It composes the rest with one step of the plain loop per frame, because each frame has to be drawn
+# before the next one. Reading and training know all frames beforehand, so they can use a parallel scan.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Player with a piano roll: four seconds of a chorale in orange, then eight seconds of a pretrained Mamba in blue"}, "figure": {"caption": "Read with a scan, composed with one step for each frame."}}
 pretrained = load_model(MIDI_DATA / "pretrained" / "mamba.pt")
 seed = rolls["validation"][0][:SEQUENCE_LENGTH]
 music = generate_music(pretrained, seed, 128, temperature=0.9, random_seed=4)
 player(music, seed_frames=len(seed), title="Read by a scan, composed by a loop")
 
+# %% tags=["nbval-ignore-output"]
+figure("road", here="A1")
+
 # %% [markdown]
-# And the question. The package has four ways to compute a scan. Below they all compute the *same* numbers, forward
-# and backward, 8 pieces of 32 frames with 256 channels. (One thread, and the processor's time rather than the
-# clock's, so that other work on the machine counts as little as possible.)
+# The package has four ways to compute a scan. Below they compute the *same* numbers, forward and backward, for 8 pieces
+# of 32 frames with 256 channels, on one thread.
+#
+# *Predict:* how many times as long as the fastest does the slowest take?
+#
+# <details><summary>Answer</summary>
+#
+# About forty times.
+#
+# </details>
 
 
 # %%
@@ -104,7 +112,7 @@ def milliseconds(forms, batch, length, device="cpu"):
     return {name: sorted(some) for name, some in times.items()}
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Four bars: scan_textbook takes 99.9 milliseconds, scan_loop 20.4, selective_scan 13.3, ssd_scan 2.4"}, "figure": {"caption": "Four ways to compute the same scan, forward and backward."}}
 torch.set_num_threads(1)
 package = {form.__name__: form for form in (scan_textbook, scan_loop, selective_scan, ssd_scan)}
 teaser = milliseconds(package, 8, 32)
@@ -116,14 +124,15 @@ ax.invert_yaxis()
 _ = ax.set(xlabel="milliseconds, forward and backward (fastest round)")
 
 # %% [markdown]
-# What to see: between the first bar and the last lies a large factor, for one and the same result. The first two are
-# plain loops, the third is a loop in disguise, the last is made of matrix products. None is a textbook *parallel*
-# scan. Why not? And what would a GPU say?
+# **Finding.** For one and the same result `scan_textbook` takes some forty times as long as `ssd_scan`. The first two
+# bars are loops over frames, and so is the third, in parts that fit the cache. The last is made of matrix products.
+# None of them is a textbook *parallel* scan. To see why, we build some.
 #
 # ## A running sum
 #
-# The oldest scan is the running sum: after each frame, the sum of all so far. In a loop each addition waits for the
-# one before. We write it for any operation `op` that joins a left and a right part; for the sum it is `torch.add`.
+# The oldest scan is the running sum: after each frame, the sum of all frames so far. In a loop each addition waits for
+# the one before it. We write it for any operation `op` that joins a left part and a right part. For the sum that is
+# `torch.add`.
 
 
 # %% tags=["nbval-check-output"]
@@ -143,10 +152,12 @@ assert torch.equal(loop(x, torch.add), x.cumsum(0))  # torch's own
 # %% [markdown]
 # ### In log₂ L rounds
 #
-# Let all frames work at once. In the first round each adds the frame before it to its own. Now each knows a sum of
-# two. In the second round each adds what the frame *two* before it knows: a sum of four. Then four before, then
-# eight. (Hillis and Steele, 1986; Kogge and Stone used it in 1973 for the very recurrence of
-# our bucket. The course calls it *doubling*.)
+# Now let all frames work at once. In the first round each frame adds what the frame before it has, in the second what
+# the frame *two* before it has, then four, then eight. Kogge and Stone used this in 1973 for the very recurrence of our
+# bucket. The course calls it *doubling*.
+
+# %% tags=["nbval-ignore-output"]
+figure("doubling_tree")
 
 
 # %% tags=["nbval-check-output"]
@@ -163,17 +174,15 @@ def doubling(x, op, show=False):
 assert torch.equal(doubling(x, torch.add, show=True), x.cumsum(0))
 
 # %% [markdown]
-# Three rounds in place of seven. But count the additions: 7 in the first round, 6 in the second, 4 in the third. The
-# loop needed 7 in all. Doubling buys speed with work.
+# **Finding.** Three rounds take the place of seven steps. But they make 7, 6 and 4 additions, together 17, where the
+# loop makes 7. Doubling saves waiting, and pays with work.
 #
 # ### Up and down again
 #
-# Blelloch's scan (1990) wastes less. On the way **up** it adds pairs, then pairs of pairs, like a knock-out
-# tournament. At the end the frames 1, 3, 7 ... (counted from 0) know the sum of all up to them. On the way **down**
-# these hand it on to the frames between. (Blelloch's own version gives the sums *before* each frame; this is the
-# sibling that counts the frame in, as in [mamba.py](https://github.com/alxndrTL/mamba.py). As a circuit it is that of
-# Brent and Kung, 1982.) In each round the frames `right` add what lies `left` of
-# them:
+# Blelloch's scan (1990) wastes less. On the way **up** it adds pairs, then pairs of pairs, like a knock-out tournament.
+# On the way **down**, frames that know the sum of all up to them hand it on to the frames between. In each round the
+# frames `right` add what the frames `left` have. Blelloch's own version gives the sums *before* each frame; ours counts
+# the frame in, as mamba.py does.
 
 
 # %% tags=["nbval-check-output"]
@@ -201,11 +210,13 @@ for length in range(1, 40):  # not only powers of two
     assert torch.equal(blelloch(numbers, torch.add), numbers.cumsum(0))
 
 # %% [markdown]
-# ### Who adds what
+# **Finding.** After three rounds up, frames 0, 1, 3 and 7 have their sums. Two rounds down complete frame 5, and then
+# 2, 4 and 6. The loop at the end shows that it works for all lengths from 1 to 39, not only for powers of two.
 #
-# We need not draw this by hand. Here is an operation that adds nothing: its numbers are *stretches* of frames,
-# (first, last). It insists that only neighbours are joined, and writes down who met whom. The three functions run on
-# it as they are.
+# ### Which frames meet
+#
+# The three functions can draw themselves. Here is an operation that adds nothing: its numbers are *stretches* of
+# frames, (first, last). It accepts neighbours only, and records which frames met in which round.
 
 
 # %%
@@ -230,7 +241,7 @@ def record(form, L):
     return recorder.rounds
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three diagrams over 16 frames, with time running down. The loop is one diagonal of 15 joins in 15 rounds. Doubling fills 4 rounds with 49 joins. Blelloch has 26 joins in 7 rounds, and hardly any in the middle"}, "figure": {"caption": "A line from frame i to a dot at frame j means that j took in what i had. Time runs down."}}
 fig, axes = plt.subplots(1, 3, figsize=(11, 4.2), layout="constrained", sharey=True)
 for ax, form, colour in zip(axes, (loop, doubling, blelloch), (ORANGE, PINK, BLUE)):
     rounds = record(form, 16)
@@ -245,12 +256,8 @@ axes[0].set_ylabel("round")
 axes[0].invert_yaxis()
 
 # %% [markdown]
-# What to see: time runs down. A line from frame i to a dot at frame j means that j took in what i knew. On the left
-# one dot per round, all others wait. In the middle few rounds, all well filled. On the right a few more rounds, those
-# in the middle nearly empty: first the tournament, then what it found out is handed on.
-#
-# The number of joins is the **work**, the number of rounds the **depth**. One worker needs time for the work; with
-# workers enough, what remains is the depth. Counted:
+# The number of joins is the **work**, the number of rounds the **depth**. A single worker needs time for the work. With
+# enough workers the depth alone counts.
 
 # %% tags=["nbval-check-output"]
 print("frames |     loop: work depth | doubling: work depth | blelloch: work depth")
@@ -261,19 +268,36 @@ for L in (16, 64, 256, 1024):
     assert counts == [(L - 1, L - 1), (L * k - L + 1, k), (2 * L - 2 - k, 2 * k - 1)]
 
 # %% [markdown]
-# The formulas are in the assert. Blelloch does at most twice the work of the loop, in a depth of 2 log₂ L - 1.
-# Doubling has the smallest depth, and for 1,024 frames nine times the work.
+# **Finding.** For 1,024 frames the loop makes 1,023 joins, one after the other. Doubling needs 10 rounds, the smallest
+# depth, but 9,217 joins, nine times as many. Blelloch needs 19 rounds and 2,036 joins, less than twice the loop's. In
+# the picture its middle rounds are nearly empty, so most workers would wait there. The formulas are in the `assert`.
 #
+# **Exercise A1.1 (easy).** How many rounds does doubling need for a whole roll of 960 frames?
+
+# %%
+rounds = ...
+
+check("A1.1", rounds)
+
+# %% [markdown]
+# **Exercise A1.2 (easy).** How many joins does Blelloch's scan need for the same 960 frames? As 960 is no power of two,
+# count them.
+
+# %%
+joins = ...
+
+check("A1.2", joins)
+
+# %% [markdown]
 # ## A leaky bucket is a sum, too
 #
 # What did we need of addition? Only that brackets do not matter: (u + v) + w = u + (v + w). An operation with this
-# property is called **associative**. The bucket `h[t] = a[t] h[t-1] + b[t]` does not look like one. But take a frame
-# not as a number but as what it *does* to the level: multiply by `a`, add `b`. That is a pair (a, b), and two frames
-# in a row do
+# property is called **associative**. The bucket `h[t] = a[t] h[t-1] + b[t]` does not look like one. But take a frame as
+# what it *does* to the level: it multiplies by `a` and adds `b`. That is a pair (a, b), and two frames in a row do
 #
 # $$a_2 (a_1 h + b_1) + b_2 = (a_2 a_1) \, h + (a_2 b_1 + b_2)$$
 #
-# which is again a pair. So this is how to join two frames:
+# which is a pair again. You joined frames in this way in exercise 04.5.
 
 
 # %%
@@ -288,7 +312,7 @@ assert torch.allclose(join(join(u, v), w), join(u, join(v, w)))  # associative
 assert not torch.allclose(join(u, v), join(v, u))  # but the order matters: time has a direction
 
 # %% [markdown]
-# Now the same three functions, not a letter changed, run on pairs:
+# The same three functions, unchanged, now run on pairs:
 
 # %%
 pairs = torch.stack([torch.rand(50), torch.randn(50)], dim=-1)  # (L, 2): leaks a, inflows b
@@ -300,8 +324,8 @@ for form in (loop, doubling, blelloch):
     assert torch.allclose(form(pairs, join)[:, 1], torch.stack(levels), atol=1e-5)
 
 # %% [markdown]
-# And the first number of each pair? It is what remains of the level *before* the first frame. So a scan that begins
-# with a full bucket costs one multiplication and one addition more per frame:
+# The first number of each pair is the share that is left of the level *before* the first frame. So a scan that begins
+# with a full bucket costs one multiplication and one addition more for each frame:
 
 # %%
 left_over, poured_in = blelloch(pairs, join).unbind(-1)  # (L,) each
@@ -311,14 +335,32 @@ for t, (a, b) in enumerate(pairs):
     assert torch.isclose(left_over[t] * 2.0 + poured_in[t], h, atol=1e-5)
 
 # %% [markdown]
-# In Mamba Δ and B change from frame to frame, but neither looks at `h`. That is why all pairs are known at the start.
-# An LSTM's memory is a leaky bucket as well, but its leak and its inflow are computed from what was read from the
-# memory one frame before: no pair is known before the walk gets there.
+# All this needs the pairs before it can start. Mamba computes them from the input alone. An LSTM's depend on its state
+# one frame before, so it has nothing to join ahead of time.
 #
+# **Exercise A1.3 (easy).** Adding 0 changes nothing. Which pair (a, b) changes nothing when it is joined, from the left
+# or from the right?
+
+# %%
+neutral = ...
+
+check("A1.3", neutral)
+
+# %% [markdown]
+# **Exercise A1.4 (medium).** For how many frames has each key been down? For a roll `(T, 88)` make an array of that
+# shape: 0 where the key is up, 1 in the frame where it goes down, then 2, 3, ... This is a leaky bucket. Choose its `a`
+# and `b`, and compute it with one of the scans.
+
+# %%
+frames_down = ...
+
+check("A1.4", frames_down, roll)
+
+# %% [markdown]
 # ### At full size
 #
-# For real shapes the pairs are two tensors, `a` and `b`, both `(L, B, N, D)`: time first, because it is time that we
-# cut. Blelloch in place, and doubling, as fast as a few lines of torch allow:
+# For real shapes the pairs are two tensors, `a` and `b`, both `(L, B, N, D)`. Time comes first, because it is time that
+# we cut. Here are Blelloch, in place, and doubling, as fast as a few lines of torch allow:
 
 
 # %%
@@ -349,7 +391,7 @@ def scan_doubling(a, b):
 
 
 # %% [markdown]
-# And the loop, with the same rules: in place, no new memory on the way.
+# And the loop by the same rules, in place and without new memory on the way:
 
 
 # %%
@@ -367,17 +409,16 @@ for form in (scan_blelloch, scan_doubling):
 # %% [markdown]
 # ## The backward pass is a scan backwards
 #
-# Training needs gradients. Let $g_t$ be how much the loss changes with $h_t$, by all ways. There are two: directly,
-# through what is read from $h_t$ (call that $r_t$; autograd hands it to us), and through the next frame, which takes
-# in $a_{t+1} h_t$:
+# Training needs gradients. Let $g_t$ be how much the loss changes with $h_t$. The level $h_t$ acts on the loss in two
+# ways: directly, through what is read from it (call that $r_t$; autograd hands it to us), and through the next frame,
+# which takes in $a_{t+1} h_t$:
 #
 # $$g_t = r_t + a_{t+1} \, g_{t+1}$$
 #
-# A leaky bucket that runs from the end, its leaks shifted by one. So whatever form computes the scan also computes
-# its backward. The rest follows from $h_t = a_t h_{t-1} + b_t$: the gradient of $b_t$ is $g_t$, that of $a_t$ is
-# $g_t h_{t-1}$. In torch such a rule is written as an `autograd.Function`: `ctx` carries tensors from forward to
-# backward, and `backward` gets the gradient of the result and returns one for each argument of `forward` (`form` is
-# a function and has none):
+# This is a leaky bucket that runs from the end, with its leaks shifted by one. So whatever computes the scan also
+# computes its backward pass. The gradient of $b_t$ is $g_t$, and that of $a_t$ is $g_t h_{t-1}$. In torch such a rule
+# is an `autograd.Function`: `ctx` carries tensors from forward to backward, and `backward` turns the gradient of the
+# result into one for each argument of `forward`. `form` is a function and has none.
 
 
 # %%
@@ -401,8 +442,8 @@ class Scan(torch.autograd.Function):
 
 
 # %% [markdown]
-# Check against autograd, which went through a loop step by step and knows nothing of our derivation. `gradcheck` asks
-# in another way: it moves each input a little and looks at what happens.
+# Autograd, which goes back through a loop step by step, must give the same gradients. `gradcheck` asks in another way:
+# it moves each input a little and looks at what happens.
 
 # %%
 a = torch.rand(13, 3, dtype=torch.float64, requires_grad=True)
@@ -415,9 +456,21 @@ for form in (scan_in_place, scan_doubling, scan_blelloch):
 assert torch.autograd.gradcheck(lambda a, b: Scan.apply(a, b, scan_blelloch), (a, b))
 
 # %% [markdown]
+# **Exercise A1.5 (medium).** The levels of 12 frames are `h[t] = a[t] h[t-1] + b[t]`. Given are the leaks `a`, and in
+# `direct` how much the loss changes with each level directly. Compute g, the change with each level by all ways,
+# `(12,)`.
+
+# %%
+generator = torch.Generator().manual_seed(0)
+a, direct = torch.rand(12, generator=generator), torch.randn(12, generator=generator)
+whole_gradient = ...
+
+check("A1.5", whole_gradient, a, direct)
+
+# %% [markdown]
 # ### A whole selective scan
 #
-# Around it goes what notebook 04 had: leak and inflow before, reading with `C` after.
+# Around the bare scan goes what notebook 04 had: leaks and inflows before it, reading with `C` after it.
 
 
 # %%
@@ -453,14 +506,13 @@ for form in (scan_loop, selective_scan):
 # %% [markdown]
 # ## The trap: a cumulative sum
 #
-# There is a short cut, and many have found it. Divide each frame by the product of all leaks so far, and the bucket
-# turns into a plain running sum, for which torch has `cumsum`. With $s_t$ the sum of the exponents $\Delta A$ up to
-# frame t:
+# Many have found a short cut. Divide each frame by the product of all leaks so far, and the bucket turns into a plain
+# running sum, for which torch has `cumsum`. With $s_t$ the sum of the exponents $\Delta A$ up to frame t:
 #
 # $$h_t = e^{s_t} \sum_{j \le t} e^{-s_j} b_j$$
 #
-# Two lines, correct on paper. Three variants of it: as written; with the *sum* of the exponents kept above -20, so
-# that nothing overflows; and in logarithms, positive and negative inflows apart.
+# That is two lines, and correct on paper. We try three variants: as written; with the sums clamped at −20, so that
+# nothing overflows; and in logarithms, with positive and negative inflows apart.
 
 
 # %%
@@ -485,9 +537,17 @@ def by_blelloch(exponent, b):
 
 
 # %% [markdown]
-# We feed them with real exponents: Δ A as the pretrained Mamba computes them while it reads our piece. (A hook
-# listens in.) The reference is the loop in double precision. The error is the largest difference,
-# as a share of the largest number: of the levels, and of the gradient of the exponents.
+# The test uses real exponents, the Δ A of the pretrained Mamba's first block while it reads our piece, and the loop in
+# double precision as the truth. The error is the largest difference, as a share of the largest number, of the levels
+# and of the gradient of the exponents.
+#
+# *Predict:* which of the three variants can be trusted over 512 frames?
+#
+# <details><summary>Answer</summary>
+#
+# None. One gives NaN, one gives wrong numbers, and one gives good levels and a gradient of NaN.
+#
+# </details>
 
 
 # %%
@@ -531,28 +591,31 @@ assert math.isnan(errors["cumsum", 512][0]) and errors["cumsum, clamped", 512][0
 assert max(errors["Blelloch", 512]) < 1e-4
 
 # %% [markdown]
-# - **As written** it is NaN after a few frames. `exp(-s)` grows as fast as the bucket forgets, and float32 ends near
-#   exp(88.7): with these exponents it gets there in less than a second.
-# - **Clamped** it never fails, and that is worse: the numbers look like numbers, and are wrong.
-# - **With logarithms** the levels come out well, with more rounding than a scan. The gradient is NaN in this plain
-#   version: `log(0)`, once per inflow, on one of the two sides. That can be mended with more lines, and each
-#   logarithm and exponential costs many multiplications.
-#
-# How far do the sums go? Here is the most forgetful of these buckets:
+# How far do the sums go in the most forgetful of these buckets?
 
 # %% tags=["nbval-ignore-output"]
 for L in (16, 64, 512):
     print(f"after {L:3d} frames: s = {exponent[:L].sum(0).min():7.0f}; float32 ends at exp({math.log(3.4e38):.1f})")
 
 # %% [markdown]
-# A scan never divides: it multiplies leaks, all between 0 and 1. At worst a product becomes 0, and then that past is
-# forgotten indeed. This is why its error stays at the last digit.
+# **Finding.** A scan can be trusted, and none of the short cuts can.
+#
+# - **As written** the short cut gives NaN within 16 frames. `exp(-s)` grows as fast as the bucket forgets. By then s is
+#   −126, and float32 ends at exp(88.7).
+# - **Clamped** it never fails, and that is worse. After 16 frames the levels are wrong by 20 % of the largest one,
+#   after 512 by three times the largest, and nothing says so.
+# - **In logarithms** the levels come out well, with an error of 1e-05 after 512 frames. The gradient is NaN in this
+#   plain version, because each inflow is `log(0)` on one of the two sides.
+#
+# Blelloch's error is at most 5e-07, the last digit of float32. A scan never divides. It multiplies leaks between 0 and
+# 1, and if a product becomes 0, that past is indeed forgotten. These are exponents of one block and one piece; where
+# the network forgets more slowly, the overflow comes later.
 #
 # ## Chunks
 #
-# Loop and doubling are two ends, and there is a middle. Cut the time into chunks. Within a chunk, do all frames at
-# once, by doubling. From chunk to chunk, carry the level, as the loop does. The products that `doubled` hands out say
-# what is left of the carried level in each frame of the chunk.
+# Between loop and doubling there is a middle. Cut the time into chunks. Within a chunk, compute all frames at once, by
+# doubling. From chunk to chunk, carry the level as the loop does. The products from `doubled` say how much of the
+# carried level is left in each frame of the chunk.
 
 
 # %%
@@ -571,28 +634,25 @@ for size in (1, 7, 16, 100):
 assert_twins(selective(scan_chunks), scan_textbook, s6)
 
 # %% [markdown]
-# A chunk of one frame is the loop, a chunk of all frames is doubling. In between, the work grows with log₂ of the
-# *chunk* only, and what is being worked on is small. The package's `selective_scan` has chunks, too, which it calls
-# slabs. Inside a slab it runs the plain loop, in place. A slab is small enough for the processor's cache, and only
-# the level at its start is kept; backward computes the rest again.
+# A chunk of one frame is the loop, and a chunk of all frames is doubling. `selective_scan` has chunks, too, and inside
+# each it runs the plain loop, in place. A chunk is small enough for the processor's cache, and only the state at its
+# start is kept: backward computes the rest again.
 #
 # ## One leak for many channels: Mamba-2
 #
-# So far every bucket had a leak of its own. **Mamba-2** gives up some of that freedom: all P channels of a *head*,
-# and all N buckets of each channel, share one leak per frame. A pair (a, b) is then one number and one block of N × P
-# numbers. What does that buy? Follow one stroke, from frame j to frame i. Frame j pours in $B_j \Delta_j x_j$. On the
-# way it shrinks by the leaks of the frames between. Frame i reads it with $C_i$:
+# So far every bucket had a leak of its own. In **Mamba-2** all P channels of a *head*, and all N buckets of each
+# channel, share one leak per frame. What does that buy? Follow what frame j pours in, $B_j \Delta_j x_j$, until frame i
+# reads it with $C_i$. On the way it shrinks by the leaks of the frames between:
 #
 # $$y_i = \sum_{j \le i} \underbrace{(C_i \cdot B_j) \; a_{j+1} a_{j+2} \cdots a_i}_{M_{ij}} \; \Delta_j x_j$$
 #
-# With one leak the product of the `a` is a plain number and comes out of the dot product. So all of it is one matrix
-# $M$, `(L, L)`, times `(L, P)`: no loop, and no state at all. This form is known as **attention**: frame i asks with
-# C (its *query*), frame j answers with B (called its *key*, no key of the piano), and how well they match says how
-# much of Δ x (the *value*) is taken. The usual attention turns the matches into shares that add up to 1 (*softmax*);
-# here they fade with age. The paper calls it *state space duality*, SSD. (Exercise 04.4 was this matrix without B and
-# C.)
+# With one leak the product of the `a` is a plain number, and comes out of the dot product. So the whole scan is one
+# matrix $M$, `(L, L)`, times `(L, P)`, without a loop and without a state. Exercise 04.4 was this matrix without B and
+# C. The form is known as **attention**: how well the *query* C of frame i matches the *key* B of frame j says how much
+# of its *value* Δ x is taken. The usual attention turns the matches into shares that add up to 1 (*softmax*); here they
+# fade with age. The paper calls this *state space duality*, SSD.
 #
-# The price is L² numbers in place of L. So take chunks: inside, the matrix; between them, the state. For one head:
+# The price is L² numbers in place of L. So we use the matrix inside chunks, and the state between them. For one head:
 
 
 # %%
@@ -612,12 +672,8 @@ def ssd_by_hand(x, dt, A, B, C, size=16):
 
 
 # %% [markdown]
-# No exponent here is above 0, so nothing overflows; but a difference of two long sums loses digits. A multiple of
-# 1/64 fits into a float32 without rounding as long as it is not huge, so such numbers can be added and subtracted
-# without loss. The package's `ssd_scan` therefore rounds each exponent to one, and sums the small rests apart.
-#
-# The twin check. First against `ssd_scan`, head by head. Then against the S6 forms, whose leaks can be made equal
-# within a head: the special case.
+# No exponent here is above 0, so nothing overflows. The twin check has two parts: against the package's `ssd_scan`,
+# head by head, and against the S6 forms, with leaks that are equal within each head.
 
 # %%
 s6, ssd = random_inputs(2, 40)
@@ -634,7 +690,7 @@ for form in (scan_textbook, selective_scan):
     assert torch.allclose(h_s6.unflatten(2, (4, 64)).transpose(1, 2), h, atol=1e-4)
 
 # %% [markdown]
-# It is recurrent, too. One frame of it is `ssd_step`, and frame by frame comes out what the matrices gave:
+# One frame of it is `ssd_step`. Frame by frame it gives what the matrices gave:
 
 # %%
 h_step = torch.zeros_like(h)
@@ -646,11 +702,10 @@ assert torch.allclose(h_step, h, atol=1e-4)
 # %% [markdown]
 # ### The matrix, on music
 #
-# In a model B and C come out of learned layers. To see something, we choose them: both are the frame itself, 88 keys,
-# scaled to length 1 (silence stays 0). Then $C_i \cdot B_j$ says how much two frames have in common, and the state is
-# a memory of keys.
+# In a model learned layers compute B and C. To see something, we choose them: both are the frame itself, 88 keys,
+# scaled to length 1. Then $C_i \cdot B_j$ says how much two frames have in common, and the state is a memory of keys.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Three square pictures over ten seconds. Left: bright squares along the diagonal and patches elsewhere. Middle: bright at the diagonal, fading to the lower left, black above. Right: their product, bright only near the diagonal"}, "figure": {"caption": "What two frames have in common, what a leak of 0.03 leaves, and the product: the matrix that SSD multiplies with."}}
 keys = torch.from_numpy(roll[:160] > 0).float()
 keys = keys / keys.norm(dim=1, keepdim=True).clamp(min=1)  # (L, 88)
 s = torch.full((160,), -0.03).cumsum(0)
@@ -663,10 +718,11 @@ axes[0].set_ylabel("frame (s)")
 _ = fig.colorbar(image, ax=axes, label="weight")
 
 # %% [markdown]
-# What to see: on the left the piece compared with itself. Bright squares on the diagonal are chords held; bright
-# patches away from it are chords that come back. In the middle what a leaky bucket allows: nothing from the future,
-# less and less from the past. On the right the matrix that SSD multiplies with: each row says from where this frame
-# reads. So attention without a softmax, with a decay in its place, is a leaky bucket. (With a softmax it is not.)
+# What to see: on the left the piece is compared with itself. Bright squares on the diagonal are chords that are held;
+# bright patches elsewhere are chords that come back, as the first one does after five seconds. In the middle is what a
+# leaky bucket allows: nothing from the future, and less and less from the past. On the right is M, in which each row
+# says what this frame reads. The return of the first chord is nearly black there, because what is five seconds old has
+# leaked away. So attention with a decay is a leaky bucket. With a softmax it is not.
 #
 # The matrix and the state must agree here as well, with 88 buckets and a chunk of 64:
 
@@ -676,8 +732,7 @@ y, _ = ssd_scan(values[None], torch.full((1, 160, 1), 0.03), torch.tensor([-1.0]
 assert torch.allclose((similar * decay) @ (0.03 * values[:, 0]), y[0, :, 0], atol=1e-5)
 
 # %% [markdown]
-# The model around it is `MusicMamba(ssm="ssd")`. The levels are not computed for every frame, so there may be more of
-# them:
+# The model around it is `MusicMamba(ssm="ssd")`.
 
 # %% tags=["nbval-check-output"]
 for ssm in ("s6", "ssd"):
@@ -688,10 +743,22 @@ for ssm in ("s6", "ssd"):
     print(f"{ssm:<3}: a block has {leaks:5,d} leaks and {state.numel():6,d} buckets; {weights:9,d} weights in all")
 
 # %% [markdown]
+# **Finding.** A block of SSD has 8 leaks where S6 has 8,192, and 32,768 buckets, four times as many, with slightly
+# fewer weights. There is room for them because only one state in each chunk is computed.
+#
 # ## Seven forms, timed
 #
-# On these inputs, whose leaks are shared within a head, all seven give the same y and h, as asserted above. They differ
-# in how. (Six of them could also give every bucket a leak of its own. SSD could not, and that is part of its lead.)
+# In the next table the leaks are shared within a head, so that all seven forms give the same y and h, as asserted
+# above. Six of them could also give every bucket a leak of its own. SSD could not, and that is part of its lead.
+#
+# *Predict:* the loop does the least work, Blelloch has the smaller depth, and there is one thread. Which is faster for
+# 32 pieces of 64 frames side by side, and which for one piece of 256?
+#
+# <details><summary>Answer</summary>
+#
+# The loop for many pieces, Blelloch for one.
+#
+# </details>
 
 # %%
 seven = {
@@ -707,10 +774,9 @@ colours = dict(zip(seven, (GREY, ORANGE, PINK, BLUE, "tab:olive", GREEN, "tab:pu
 timed = {(device, shape): milliseconds(seven, *shape, device=device) for device in DEVICES for shape in SHAPES}
 
 # %% [markdown]
-# A time alone explains nothing. So we also keep books. Torch can show us each operation as it runs it
-# (`TorchDispatchMode`), with the tensors that go in and come out. We count the operations that compute something (a
-# mere view of a tensor costs nothing), the bytes they read and write, the bytes of new memory they ask for, and the
-# bytes that are kept from forward to backward.
+# A time alone explains nothing, so we also count. `TorchDispatchMode` shows us each operation as torch runs it, with
+# its tensors. We count operations that compute something, the bytes that they read and write, the bytes of new memory,
+# and the bytes that are kept from forward to backward.
 
 
 # %%
@@ -765,7 +831,7 @@ for (device, (batch, length)), times in timed.items():
         row += f"{books.touched / 1e6:10,.0f} {books.new / 1e6:7,.0f} {books.kept / 1e6:7,.0f}"
         print(f"{row} | {books.touched / middle / 1e6:4.1f}")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Two panels with seven forms and their times on a logarithmic axis. With 32 pieces the loop is left of Blelloch; with one piece Blelloch is left of the loop. SSD is fastest and textbook slowest in both"}, "figure": {"caption": "Dots are the middle of the rounds, lines reach from the fastest to the slowest."}}
 fig, axes = plt.subplots(1, len(timed), figsize=(5.5 * len(timed), 2.8), layout="constrained", sharey=True)
 for ax, ((device, (batch, length)), times) in zip(axes, timed.items()):
     for row, (name, some) in enumerate(times.items()):
@@ -776,33 +842,29 @@ axes[0].set_yticks(range(len(seven)), list(seven))
 axes[0].invert_yaxis()
 
 # %% [markdown]
-# What to see: dots are the middle of the rounds, lines reach from the fastest to the slowest. (A form that has had
-# five seconds sits out the remaining rounds.) Look at loop and Blelloch: in which panel does which of them win? The
-# table has the reasons.
+# **Finding.** With many pieces the loop wins: it takes 178.4 ms, Blelloch 572.5 and doubling 1321.0. One frame of all
+# 32 pieces is half a million bytes in each tensor, so to start an operation costs little beside carrying it out, and
+# bytes decide. The loop touches 1,309 MB, Blelloch 2,259 and doubling 5,189. And the loop gets through 7.3 GB in a
+# second, the other two through 3.9. A form that works on one frame at a time finds it in the cache; a form that works
+# on all at once fetches everything from main memory.
 #
-# **Many pieces side by side** (the first shape). One frame of all of them is half a million bytes in each tensor, so
-# starting an operation costs little beside carrying it out. What counts is bytes. The loop touches each number a few
-# times, Blelloch more often, doubling about log₂ L times. The textbook loop is in a class of its own: its backward
-# makes a tensor of full size for every frame, because it fills the result frame by frame. And bytes differ, as the last column says: forms that
-# work on one frame or one slab at a time find it in the cache; forms that work on all frames at once fetch everything
-# from main memory, at a lower rate. That is why `scan_loop` and `selective_scan` beat the parallel forms here.
+# **Finding.** With one piece it is the other way round: Blelloch takes 34.9 ms and the loop 114.9, although the loop
+# still touches fewer bytes. A frame is now 4,096 numbers, so little that starting an operation costs more than carrying
+# it out. The loop starts 6,404 operations and Blelloch 77.
 #
-# **One piece** (the second shape). Now a frame is 4,096 numbers, so little that starting an operation is dear beside
-# it (we measure how dear below). The loop starts thousands of operations, Blelloch fewer than a hundred. So even a
-# CPU has the GPU's problem when frames are small, and the parallel scan passes the plain loop. `selective_scan`
-# starts fewer operations than the loop, because its backward is written by hand, and it stays in the cache.
+# **Finding.** `selective_scan` keeps up with the better of the two in both cases, at 166.7 and 28.2 ms. Its backward is
+# written by hand, starts fewer operations than the loop's, and needs 9 MB from forward where the loop keeps 143. SSD is
+# far ahead of all, at 18.3 and 6.5 ms: it computes one state for each chunk, and the rest is matrix products, which
+# processors are best at. The textbook loop is last, because for every frame its backward makes a tensor as large as all
+# of them.
 #
-# **SSD** is made for this. It does not compute the levels at all, except once per chunk. What it does instead are
-# matrix products, which every processor is best at.
-#
-# `docs/results.md` compares at training size, 64 pieces of 64 frames, with the Blelloch scan of mamba.py: there
-# the loop takes a seventh to two fifths of its time, and `selective_scan` less. So "the loop wins on a CPU" is true
-# of training in batches. It is no law of nature, as the second shape says.
+# These are times of one machine; others, at training size, are in `docs/results.md`. So "the loop wins on a CPU" is
+# true of training in batches, and no law of nature.
 #
 # ### The bare scan
 #
-# To see the scan alone, leave out everything but `h = a h + b`, forward. The first two work in place, and the loop
-# now starts one operation per frame:
+# How much of this is the scan itself? Leave out everything but `h = a h + b`, forward. The loop, in place, now starts
+# one operation per frame:
 
 
 # %% tags=["nbval-ignore-output"]
@@ -822,25 +884,22 @@ for batch, length in SHAPES:
     print(f"{batch:2d} x {length} frames:", *(f"{name} {ms:.1f} ms" for name, ms in fastest.items()), sep="   ")
 
 # %% [markdown]
-# Which one leads, and for which shape? The loop does the least work; the others must win by starting fewer operations.
-# Where Blelloch leads in the table of whole forms and not here, its lead comes from what stands around the scan: the
-# leaks, the inflows and the reading, which it does for all frames at once.
+# **Finding.** By itself Blelloch's scan takes twice as long as the loop for many pieces, 83.1 ms against 40.8, and for
+# one piece it is hardly faster, 4.6 ms against 5.1. So most of its lead for one piece comes from what stands around the
+# scan. It computes leaks, inflows and readings for all frames at once, and its backward is written by hand.
 #
 # ## What a GPU changes
 #
-# On a GPU every operation is a **kernel**, which the CPU launches. A launch has a price, and so has each byte from
-# and to the GPU's memory. So we can work out a time from the ledger:
+# On a GPU every operation is a **kernel**, which the CPU launches. Each launch has a price, and so has each byte from
+# and to the GPU's memory:
 #
 # $$\text{time} \approx \text{launches} \times \text{price of a launch} + \text{bytes} / \text{bandwidth}$$
 #
 # **This is a model, not a measurement**, with two numbers from the Settings. `LAUNCH`: NVIDIA measured 3.8 µs per
-# kernel where many small ones follow each other, 2.9 µs of them the kernel itself (Gray 2019, on a V100).
-# We take all 3.8 µs as the price of a launch; that counts a part of the kernels' work twice, so the launches of our
-# table are rather too dear.
-# `BANDWIDTH`: 1,555 GB/s is what the maker states for an A100. Arithmetic is left out, and so is the GPU's cache, and
-# so is the time that Python and torch need before a launch. How long is that? A scan of next to nothing, 128 channels
-# with two buckets, says what it costs *this* computer to start an operation. Beside it one with frames of the usual
-# size:
+# kernel where many small ones follow each other (Gray 2019, on a V100). `BANDWIDTH`: the maker states 1,555 GB/s for an
+# A100. The model leaves out arithmetic, the GPU's cache, and the time that Python and torch need before a launch. A
+# scan of next to nothing, 128 channels with two buckets, shows how long that is on *this* computer. Beside it stands
+# one with frames of the usual size:
 
 # %% tags=["nbval-ignore-output"]
 for name, (inputs, _) in (("tiny", random_inputs(1, 64, D=128, N=2)), ("usual", random_inputs(1, 64))):
@@ -851,12 +910,13 @@ for name, (inputs, _) in (("tiny", random_inputs(1, 64, D=128, N=2)), ("usual", 
     print(f"{name:<5} frames: {1e6 * each:4.1f} microseconds per operation; LAUNCH is {1e6 * LAUNCH:.1f}")
 
 # %% [markdown]
-# The nearer the two, the more of the loop's time goes into starting. And if your CPU needs longer than `LAUNCH` to
-# start an operation, a GPU would wait for it, and be slower than the tables below, which keep `LAUNCH`: put *this*
-# number into the Settings to see how much. (CUDA graphs and `torch.compile` exist to get rid of it.)
+# **Finding.** An operation on next to nothing takes 16.3 µs, one on a usual frame 18.6. So with one piece the loop
+# spends nearly all of its time on starting operations. And a GPU that is driven from this computer would wait 16.3 µs
+# for each, not 3.8. The tables below do not count that, so they flatter the forms with many launches. CUDA graphs and
+# `torch.compile` exist to remove this wait.
 #
-# Launches do not depend on the width of the model, so we count them on a narrow one. (On a GPU `selective_scan` takes
-# one large slab; narrow inputs make it do so here.) Bytes grow with the number of pieces, so one piece is enough.
+# We count launches on a narrow model, for which `selective_scan` takes one large chunk as it does on a GPU, and bytes
+# on one piece, because they grow with the number of pieces.
 
 
 # %%
@@ -877,15 +937,14 @@ for batch, length in SHAPES:
         print(f"{name:<15} {launches:10,d} | {launching:9.2f} {memory:7.2f} {launching + memory:7.2f}")
 
 # %% [markdown]
-# Compare with the table of the CPU. For one piece the loops pay for launches and little else, doubling and Blelloch
-# for bytes as well: loops last. For many pieces the textbook loop pays mostly for bytes, the plain loop still for
-# launches; but bytes have become cheap: Blelloch is ahead of the loop now, which it was not on the CPU. SSD has
-# little of both.
+# **Finding.** In the model Blelloch is ahead of the loop in both cases, 1.66 ms against 7.06 for 32 pieces and 0.47
+# against 24.46 for one. On the CPU the loop won the first. Bytes have become cheap: for 32 pieces the loop pays 0.97 ms
+# for them and 6.10 for launches. SSD has little of both and stays first.
 #
-# Where is the turning point? On this CPU (or GPU) measured, on the model GPU worked out, for 64 frames and more and
-# more pieces side by side:
+# In the model, too, the loop wins when bytes are many enough. We look for the turning point with 64 frames and more and
+# more pieces side by side.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Two panels, milliseconds against pieces side by side. Left, measured on a CPU: the curves of loop and Blelloch cross between 4 and 8 pieces. Right, the model of a GPU: they cross at some hundreds. SSD is lowest in both"}, "figure": {"caption": "Four forms on more and more pieces of 64 frames. The right panel is worked out, not measured."}}
 FOUR = ("loop", "Blelloch", "selective_scan", "SSD")
 fig, axes = plt.subplots(1, 1 + len(DEVICES), figsize=(5.5 * (1 + len(DEVICES)), 3.4), layout="constrained")
 for ax, device in zip(axes, DEVICES):
@@ -911,51 +970,20 @@ _ = axes[0].legend(frameon=False)
 turning = (loop_launches - tree_launches) * LAUNCH * BANDWIDTH / (tree_bytes - loop_bytes)
 assert loop_launches > tree_launches and loop_bytes < tree_bytes
 
-# %% [markdown]
-# What to see: left, the orange and the blue curve cross at a few pieces: before it starting costs, after it
-# bytes. Right the same two curves, the same crossing, only far to the right: a byte has become a hundred times
-# cheaper, a start has not. That is all that is meant by "the loop wins on a CPU and loses on a GPU". If you have a
-# GPU, there is a panel in the middle, measured; whom does it prove right?
-
 # %% tags=["nbval-ignore-output"]
 print(f"in the model Blelloch is ahead of the loop up to {turning:.0f} pieces of 64 frames")
 
 # %% [markdown]
-# ### How long a chunk?
-#
-# Chunks lie between the loop (1 frame) and doubling (all frames). Where is the best length? Measured, and in the
-# model:
-
-# %% tags=["nbval-ignore-output"]
-fig, (left, right) = plt.subplots(1, 2, figsize=(11, 2.8), layout="constrained")
-for (batch, length), colour in zip(SHAPES, (ORANGE, BLUE)):
-    sizes = [q for q in CHUNKS if q <= length]
-    by_size = {q: selective(lambda a, b, q=q: scan_chunks(a, b, q)) for q in sizes}
-    times = milliseconds(by_size, batch, length)
-    books = [book(by_size[q], random_inputs(batch, length)[0]) for q in sizes]
-    model = [1000 * (some.operations * LAUNCH + some.touched / BANDWIDTH) for some in books]
-    left.plot(sizes, [times[q][0] for q in sizes], "o-", color=colour, label=f"{batch} x {length} frames")
-    right.plot(sizes, model, "o--", color=colour)
-for ax, title in ((left, "measured: cpu"), (right, "model of a GPU, not measured")):
-    ax.set(xscale="log", yscale="log", xlabel="frames in a chunk", ylabel="milliseconds", title=title)
-    ax.set_xticks(CHUNKS, CHUNKS)
-    ax.xaxis.minorticks_off()
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("{x:g}")
-_ = left.legend(frameon=False)
-
-# %% [markdown]
-# What to see: left, does a longer chunk pay? Every doubling of it is another round over all numbers. (A chunk of 1 is
-# the loop again, with a backward written by hand: compare it with the plain loop in the table.) Right the same counts
-# at other prices. One piece: a few frames more cost more launches than they save, but all frames at once are best.
-# Many pieces: the bytes again. A chunk in the middle is nowhere the best here. What makes chunks worth while is to do
-# something *else* inside them: a loop that stays in the cache (`selective_scan`), or matrix products (SSD).
+# **Finding.** On the CPU the two curves cross between 4 and 8 pieces, in the model at 421. It is the same crossing:
+# left of it starting operations decides, right of it bytes do. From this CPU to the model, bytes become hundreds of
+# times cheaper and a start about four times. That is all that is meant by "the loop wins on a CPU and loses on a GPU".
+# No GPU has confirmed it here. If you have one, a panel in the middle shows what it measures.
 #
 # ### What the authors of Mamba do
 #
-# They escape from the formula. Their CUDA kernel (Mamba paper, section 3.3.2) does a whole scan in **one** launch. It
+# They leave the formula behind. Their CUDA kernel (Mamba paper, section 3.3.2) does a whole scan in **one** launch. It
 # reads x, Δ, B and C, computes leaks and levels in the chip's fast memory, scans them there in parallel, and writes
-# only y. Backward computes the levels again. How many bytes is that, forward, beside the loop's?
+# only y. For one piece of 64 frames, forward, that is:
 
 # %% tags=["nbval-ignore-output"]
 inputs, _ = random_inputs(1, 64)
@@ -967,33 +995,33 @@ print(f"our loop:       {ledger.touched / 1e6:5.2f} MB, {ledger.operations} oper
 assert ledger.touched > 20 * fused
 
 # %% [markdown]
-# The counts are bytes of a piece of 64 frames; the first is worked out, not run: that kernel needs a GPU by NVIDIA
-# (or AMD). Our `selective_scan` takes the same idea to the CPU's cache, and Mamba-2 changed the model until matrix
-# products were enough.
+# **Finding.** The kernel touches 0.22 MB, and our loop 13.20 MB in 450 operations: 60 times as much. The first number
+# is worked out, not measured. `selective_scan` takes the same idea to the CPU's cache.
 #
 # ## Summary
 #
 # - A scan needs an associative operation. For the leaky bucket it is the pair (a, b): `(a2 a1, a2 b1 + b2)`.
-# - Loop: work L - 1, depth L - 1. Doubling: depth log₂ L, work about L log₂ L. Blelloch: work below 2 L, depth about
-#   2 log₂ L. All were counted by running the code on stretches of frames.
+# - The loop has work and depth L − 1. Doubling has depth log₂ L and work of about L log₂ L. Blelloch has work below 2 L
+#   and depth of about 2 log₂ L.
 # - The backward pass is a scan from the end, with the leaks shifted by one.
-# - The cumulative sum with a division overflows (NaN), clamped it is wrong without a word.
-# - One leak per head makes the scan a masked matrix product: attention with a decay. In chunks that is SSD.
-# - On a CPU bytes decide as soon as frames are large, and of the forms that compute every level a loop that stays in
-#   the cache is ahead. When frames are small, starting operations decides, and the parallel forms pass the plain
-#   loop. `selective_scan` avoids some of both. On a GPU bytes are cheap and starts are not, so that the second case
-#   is the usual one; here that is a calculation, unless your machine has one.
+# - A cumulative sum with a division overflows. Clamped it is wrong without a word.
+# - One leak per head makes the scan a masked matrix product, attention with a decay. In chunks that is SSD.
+# - Large frames: bytes decide, and a loop that stays in the cache beats the parallel forms. Small frames: starting
+#   operations decides, and the parallel forms beat the plain loop. On a GPU bytes are cheap, so that the second case is
+#   the usual one; here that is a calculation.
 
 # %% [markdown]
 # ## Quiz
+#
+# Answer first, then open.
 #
 # **1.** Doubling needs about log₂ L rounds, Blelloch twice as many. Why would a machine with few workers prefer
 # Blelloch all the same?
 #
 # <details><summary>Answer</summary>
 #
-# Because of the work. With few workers the rounds cannot be done at once anyway, so the number of joins decides:
-# below 2 L for Blelloch, about L log₂ L for doubling.
+# Because of the work. Few workers cannot do all joins of a round at once, so the number of joins decides: below 2 L for
+# Blelloch, about L log₂ L for doubling.
 #
 # </details>
 #
@@ -1001,116 +1029,48 @@ assert ledger.touched > 20 * fused
 #
 # <details><summary>Answer</summary>
 #
-# The maximum and "the later": however you bracket, the largest, or the last, comes out. The mean is not: the mean of
-# (the mean of 0 and 0) and 4 is 2, the mean of 0 and (the mean of 0 and 4) is 1.
+# The maximum and "the later": however you bracket, the largest, or the last, comes out. The mean is not. The mean of
+# (the mean of 0 and 0) and 4 is 2; the mean of 0 and (the mean of 0 and 4) is 1.
 #
 # </details>
 #
-# **3.** Why can the memory of an LSTM not be computed by any of these scans?
+# **3.** A friend has a GPU ten times as fast at arithmetic as yours, with the same price of a launch. How much faster
+# is the plain loop on it, for a small batch?
 #
 # <details><summary>Answer</summary>
 #
-# Its gates depend on what was read from the memory one frame before. So the pair (a, b) of a frame is not known
-# before the memory is, and there is nothing to join ahead of it.
-#
-# </details>
-#
-# **4.** The clamped cumulative sum never gives NaN. Why is it worse than the one that does?
-#
-# <details><summary>Answer</summary>
-#
-# NaN stops the training, and somebody looks. Wrong levels train a wrong model: where the sum of exponents has passed
-# the clamp, the bucket no longer leaks, and nothing says so.
-#
-# </details>
-#
-# **5.** A friend has a GPU ten times as fast at arithmetic as yours, with the same launch cost. How much faster is
-# the plain loop on it, for a small batch?
-#
-# <details><summary>Answer</summary>
-#
-# Hardly at all. The time is launches times launch cost; the arithmetic was never what it waited for.
+# Hardly at all. The time is launches times the price of a launch, and arithmetic has little share in it.
 #
 # </details>
 
 # %% [markdown]
 # ## Exercises
 #
-# Put your code in place of the `...` and run the cell: it says "right" when it is. Solutions are in the notebook
-# [A6_solutions](A6_solutions.ipynb).
+# Exercises A1.1 to A1.5 stand in the sections above; solutions are in [A6_solutions](A6_solutions.ipynb). One is left.
 #
-# **1 (easy).** How many rounds does doubling need for a whole roll of 960 frames?
-
-# %%
-rounds = ...
-
-check("A1.1", rounds)
-
-# %% [markdown]
-# **2 (easy).** How many joins does Blelloch's scan need for the same 960 frames? (960 is no power of two: count, do
-# not calculate.)
-
-# %%
-joins = ...
-
-check("A1.2", joins)
-
-# %% [markdown]
-# **3 (easy).** Adding 0 changes nothing. Which pair (a, b) changes nothing when it is joined, from the left or from
-# the right? (Such a pair fills up a sequence to a length that one likes better.)
-
-# %%
-neutral = ...
-
-check("A1.3", neutral)
-
-# %% [markdown]
-# **4 (medium).** For how many frames has each key been down? For a roll `(T, 88)` make an array of that shape: 0
-# where the key is up, 1 in the frame where it goes down, then 2, 3, ... This is a leaky bucket. Which `a`, which `b`?
-# Compute it with one of the scans.
-
-# %%
-frames_down = ...
-
-check("A1.4", frames_down, roll)
-
-# %% [markdown]
-# **5 (medium).** The backward pass. The levels of 12 frames are `h[t] = a[t] h[t-1] + b[t]`. Given are the leaks `a`
-# and `direct`: how much the loss changes with each level directly. Compute g, the change with each level by all ways,
-# `(12,)`.
-
-# %%
-generator = torch.Generator().manual_seed(0)
-a, direct = torch.rand(12, generator=generator), torch.randn(12, generator=generator)
-whole_gradient = ...
-
-check("A1.5", whole_gradient, a, direct)
-
-# %% [markdown]
-# **6 (open).** Make Blelloch faster on your CPU. Some ideas: cut the channels into parts that fit the cache, and scan
-# part after part; use it inside chunks in place of doubling; leave the time axis where it is. Keep the asserts, and
-# look at the ledger before you look at the clock.
+# **Open.** Make Blelloch faster on your CPU. You could cut the channels into parts that fit the cache and scan part
+# after part, use it inside chunks in place of doubling, or leave the time axis where it is. Keep the asserts, and look
+# at the counts before you look at the clock.
 #
 # ## Next
 #
-# Back to the course: [05_generation_and_playback](05_generation_and_playback.ipynb), where scans are no longer
-# needed, or the next side road, [A2_chords](A2_chords.ipynb), which builds the chord head by hand.
+# Back to the course: [05_generation_and_playback](05_generation_and_playback.ipynb), where scans are no longer needed,
+# or the next side road, [A2_chords](A2_chords.ipynb), which goes deeper into the chord head.
 #
 # ## References
 #
-# - Guy Blelloch, *Prefix Sums and Their Applications*, Carnegie Mellon University, CMU-CS-90-190, 1990: the two
-#   sweeps, and linear recurrences as scans (section 1.4).
+# - Guy Blelloch, *Prefix Sums and Their Applications*, Carnegie Mellon University, CMU-CS-90-190, 1990: the two sweeps,
+#   and linear recurrences as scans (section 1.4).
 # - Peter Kogge and Harold Stone, *A Parallel Algorithm for the Efficient Solution of a General Class of Recurrence
 #   Equations*, IEEE Transactions on Computers C-22, 1973. Richard Brent and H. T. Kung, *A Regular Layout for Parallel
 #   Adders*, IEEE Transactions on Computers C-31, 1982.
 # - W. Daniel Hillis and Guy Steele, *Data Parallel Algorithms*, Communications of the ACM 29 (12), 1986: doubling.
-# - Eric Martin and Chris Cundy, *Parallelizing Linear Recurrent Neural Nets Over Sequence Length*, ICLR 2018,
-#   [arXiv 1709.04057](https://arxiv.org/abs/1709.04057).
+# - Eric Martin and Chris Cundy, *Parallelizing Linear Recurrent Neural Nets Over Sequence Length*, ICLR 2018, [arXiv
+#   1709.04057](https://arxiv.org/abs/1709.04057).
 # - Albert Gu and Tri Dao, *Mamba*, 2023, [arXiv 2312.00752](https://arxiv.org/abs/2312.00752): section 3.3.2.
 # - Tri Dao and Albert Gu, *Transformers are SSMs*, ICML 2024, [arXiv 2405.21060](https://arxiv.org/abs/2405.21060):
 #   section 6 and listing 1 are SSD.
-# - Mark Harris, Shubhabrata Sengupta and John Owens, *Parallel Prefix Sum (Scan) with CUDA*, GPU Gems 3, chapter 39,
-#   2007.
+#
 # - Alan Gray, [*Getting Started with CUDA Graphs*](https://developer.nvidia.com/blog/cuda-graphs/), NVIDIA, 2019: the
 #   price of a launch. NVIDIA, *A100 Tensor Core GPU Architecture*, 2020: the bandwidth.
 # - [mamba.py](https://github.com/alxndrTL/mamba.py) by Alexandre Torres-Leguet: a parallel scan in torch, with the
