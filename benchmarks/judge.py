@@ -7,7 +7,7 @@ chance that it takes the made one of a made and a real window for the made one. 
     python benchmarks/judge.py --data FOLDER      its scale: real against real, and real against its sabotages
 
 The figure of a model is printed only if the scale holds: real against other real pieces 0.45 to 0.55, real against
-itself with its seconds shuffled at least 0.85. `music.py` prints it beside its measures.
+itself with its seconds shuffled at least 0.85. `music.py --judge` prints it below its measures.
 """
 
 import argparse

@@ -98,6 +98,17 @@ def test_music_of_one_kind_overlaps_more_than_noise_in_every_measure_of_time():
     assert all(far[name] < 0.6 for name in ("note_density", "note_length", "qualified_note_rate")), far
 
 
+def test_the_standard_error_is_0_where_every_group_is_the_same_and_grows_with_one_that_differs():
+    rng = np.random.default_rng(0)
+    column = rng.normal(size=(6, 1))
+    groups = np.repeat(np.arange(music.GROUPS), 6)
+    same = {name: np.tile(column, (music.GROUPS, 1)) for name in music.MEASURES}
+    other = {name: rows + np.where(groups == 3, 5.0, 0.0)[:, None] for name, rows in same.items()}
+    both = (groups, groups)
+    assert music.standard_error(same, same, both) == pytest.approx(0, abs=1e-9)
+    assert music.standard_error(same, other, both) > 0.01
+
+
 def test_a_clip_without_a_measure_overlaps_with_nothing():
     clips = np.stack([tune(seed=i) for i in range(20)])
     real, half_silent, silent = (
@@ -257,13 +268,24 @@ def test_the_script_prints_its_tables_with_a_row_for_every_model_and_temperature
     out = capsys.readouterr().out
     assert " ".join(command) in out and "3 clips a set, 4 s each, from 2 of 2 validation pieces" in out
     tables = [block.splitlines() for block in out.split("\n\n") if block.startswith("|")]
-    assert [len(table) for table in tables] == [2 + 6, 2 + 7, 2 + 7]  # the first real set is in no row of the overlaps
+    assert [len(table) for table in tables] == [
+        2 + 9,
+        2 + 10,
+        2 + 10,
+    ]  # the first real set is in no row of the overlaps
     for table in tables:
         assert len({line.count("|") for line in table}) == 1
-        for row in ("real, second set (ceiling)", "noise (floor)", "lstm, temperature 0.5", "mamba, temperature 1"):
+        for row in (
+            "real, second set (ceiling)",
+            "noise (floor)",
+            "seconds shuffled",
+            "upside down",
+            "lstm, temperature 0.5",
+            "mamba, temperature 1",
+        ):
             assert sum(line.startswith(f"| {row} |") for line in table) == 1
     assert "| real, second set (ceiling) |" in tables[0][2] and tables[0][2].split("|")[3].strip() == "1.000"
-    means = {line.split("|")[1].strip(): float(line.split("|")[2]) for line in tables[0][2:]}
+    means = {line.split("|")[1].strip(): float(line.split("|")[2].split()[0]) for line in tables[0][2:]}
     assert means["noise (floor)"] < means["real, second set (ceiling)"]
 
 
