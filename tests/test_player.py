@@ -58,6 +58,17 @@ def test_without_scripts_a_picture_and_a_line_remain():
     assert "Play" not in page
 
 
+def test_a_saved_page_without_scripts_does_not_speak_of_notebooks(tmp_path):
+    page = player(a_roll(), title="A").save(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "JavaScript" in page and "otebook" not in page
+
+
+def test_comments_and_indents_take_no_room_in_the_page():
+    script = player(a_roll()).script
+    assert not re.search(r"^[ \t]|//", script, flags=re.M)
+    assert script.count("function") > 20  # and nothing else is gone
+
+
 def test_player_takes_a_roll_or_the_same_notes_or_a_file(tmp_path):
     from midigen_utils.data.midi import write_midi
     from midigen_utils.data.piano_roll import roll_to_notes

@@ -1,7 +1,7 @@
 """The player: a piano roll that a browser draws and plays, in one piece of HTML without network.
 
-The HTML holds a list of notes and a small piano (`player.html`, `piano.js`), so a minute of
-music takes some 30 KB, where its samples would take 3.5 MB.
+The HTML holds a list of notes, a small piano (`piano.js`) and what draws and plays them (`player.js`), so a minute of
+music takes some 35 KB, where its samples would take 3.5 MB.
 """
 
 import base64
@@ -17,7 +17,7 @@ import numpy as np
 from ..config import MIDI_CONFIG, count_keys
 from ..data.piano_roll import notes_to_roll
 from ..files import atomic_write, slug
-from .plotting import bare_figure, figure_png, plot_piano_roll
+from .plotting import _octaves, bare_figure, figure_png, plot_piano_roll
 from .sound import PEAK, PIANO, SAMPLE_RATE, TAIL, as_notes
 
 LONGEST = 90  # seconds that a browser is asked to render
@@ -25,6 +25,7 @@ HOW_TO_HEAR = (
     "This is a picture. To hear the music, run the cell, "
     "or trust the notebook (Trust Notebook in Jupyter’s command palette)."
 )
+HOW_TO_HEAR_A_PAGE = "This is a picture. To hear the music, open this page in a browser that allows JavaScript."
 
 
 @dataclass(repr=False)
@@ -57,8 +58,9 @@ class Player:
 def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
     """A piano roll to see, hear and download in the browser.
 
-    It has a moving playhead, a click or the arrow keys seek, and the buttons save a MIDI or a WAV file. Where scripts
-    may not run it is a picture. The same music gives the same HTML.
+    It plays at 0.5 to 1.5 times the tempo, once or in a loop, and lights the keys that sound. A click, a drag or the
+    arrow keys seek. The buttons save the music, at its own tempo, as a MIDI or a WAV file. Where scripts may not run it
+    is a picture. The same music gives the same HTML.
 
     Notebook: 05_generation_and_playback
 
@@ -88,7 +90,7 @@ def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
         roll = notes_to_roll(notes, {**config, "max_duration": None}, seconds) / config["velocity_bins"]
     figure, axes = bare_figure(9, 2.6)
     plot_piano_roll(roll, config, axes, seed_frames)
-    low, high = axes.get_ylim()  # the octaves that the picture shows, from half a key below to half a key above
+    low, high = _octaves(roll, config)  # those that the picture shows
 
     ticks = 2 * fs * -(-500 // fs)  # per second, about 1,000; a frame is a whole number of them
     on = np.rint(notes.start * ticks).astype(int)
@@ -97,30 +99,34 @@ def player(music, config=MIDI_CONFIG, seed_frames=0, title="", composer=""):
         "seconds": round(max(seconds, 1 / fs), 4),
         "seed": seed_frames / fs,
         "ticks": ticks,
-        "rate": SAMPLE_RATE,
-        "tail": TAIL,
-        "peak": PEAK,
-        "low": int(low + 0.5),
-        "high": int(high - 0.5),
+        "low": int(low),
+        "high": int(high),
         "notes": np.stack((np.diff(on, prepend=0), length, notes.pitch, notes.velocity), axis=1).ravel().tolist(),
     }
-    music_json = json.dumps(data, separators=(",", ":"))
+    picture = base64.b64encode(figure_png(figure, dpi=80)).decode()
+    embedded, script = _embed(data, title, composer, f"{len(notes.start)} notes in {seconds:.0f} seconds", picture)
+    return Player(embedded, title, f"{title!r}, {seconds:.1f} s, {len(notes.start)} notes", script)
+
+
+def _embed(data, title, composer, summary, picture):
+    """The HTML of a player and its script; `data` is what the script calls `music`, `picture` a PNG in base64."""
+    music = json.dumps(data, separators=(",", ":"))
     heading = f"<strong>{html.escape(title)}</strong>" if title else ""
     if composer:
         heading += f' <span class="midigen-composer">{html.escape(composer)}</span>'
+    sound = {"piano": PIANO, "rate": SAMPLE_RATE, "tail": TAIL, "peak": PEAK}
     values = {
-        "ID": hashlib.sha256(f"{music_json} {title} {composer}".encode()).hexdigest()[:12],
+        "ID": hashlib.sha256(f"{music} {title} {composer}".encode()).hexdigest()[:12],
         "NAME": slug(title or "music"),
         "HEADING": heading,
         "HOW_TO_HEAR": HOW_TO_HEAR,
-        "ALT": html.escape(f"Piano roll: {len(notes.start)} notes in {seconds:.0f} seconds"),
-        "PNG": base64.b64encode(figure_png(figure, dpi=80)).decode(),
-        "MUSIC": music_json,
-        "PIANO": json.dumps(PIANO, separators=(",", ":")),
+        "ALT": html.escape(f"Piano roll: {summary}"),
+        "PNG": picture,
+        "MUSIC": music,
+        "SOUND": json.dumps(sound, separators=(",", ":")),
     }
-    filled = _fill(_template("player"), values)
-    description = f"{title!r}, {seconds:.1f} s, {len(notes.start)} notes"
-    return Player(filled, title, description, _fill(_inside("script", _template("player")), values))
+    template = _template("player")
+    return _fill(template, values), _fill(_inside("script", template), values)
 
 
 def save_page(path, players, title=""):
@@ -143,7 +149,7 @@ def save_page(path, players, title=""):
         "TITLE": title,
         "SCRIPTS": _hashes(player.script for player in players),
         "STYLES": _hashes(_inside("style", _template(name)) for name in ("page", "player")),
-        "BODY": "\n".join([*heading, *(player.html for player in players)]),
+        "BODY": "\n".join([*heading, *(player.html for player in players)]).replace(HOW_TO_HEAR, HOW_TO_HEAR_A_PAGE),
     }
     with atomic_write(path) as temporary:
         temporary.write_text(_fill(_template("page"), values), encoding="utf-8")
@@ -151,8 +157,9 @@ def save_page(path, players, title=""):
 
 
 def _template(name):
-    """The text of `name.html`, with the files in it whose names stand in double braces."""
-    return re.sub(r"\{\{(\w+\.(?:js|css))\}\}", lambda match: _read(match[1]), _read(f"{name}.html"))
+    """The text of `name.html` with the files that it names in double braces; comments and indents take no room."""
+    text = re.sub(r"\{\{(\w+\.(?:js|css))\}\}", lambda match: _read(match[1]), _read(f"{name}.html"))
+    return re.sub(r"^\s*//.*\n|^\s+| {2}//.*$", "", text, flags=re.M)
 
 
 def _read(name):
