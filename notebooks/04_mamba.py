@@ -813,6 +813,12 @@ for (block, head), label in zip(chosen, labels):
     print(f"{label}: half-life {low:.2f} s in its most forgetful frames, {high:.1f} s in its calmest")
 
 # %% [markdown]
+# To hear it (the scale is logarithmic):
+
+# %% tags=["nbval-ignore-output"]
+figure("delta_phrase")
+
+# %% [markdown]
 # What to see: at each new chord the blue curve leaps, often by ten to a hundred times. The orange one is low there,
 # and rises while notes are held: it is highest in the long chord around second 7.
 #

@@ -9,11 +9,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from test_player_browser import chromium  # noqa: F401
 
 from midigen_utils import figure
 from midigen_utils.config import SEQUENCE_LENGTH, STRIDE
 from midigen_utils.data.midi import read_notes
+from midigen_utils.learn import load_model
 from midigen_utils.show.figures import FOLDER
 
 DRAWINGS = sorted(path.stem for path in FOLDER.glob("*.svg"))
@@ -299,3 +302,42 @@ def test_after_three_rounds_the_doubling_has_the_levels_of_the_loop(show):
     tab_to(page, "input[name=frame]")
     page.keyboard.press("End")
     assert "joins frames 0–3 and 4–7" in page.locator(".said").inner_text()
+
+
+def test_delta_is_that_of_bachs_network():
+    """The bytes in the drawing, against the network while it reads the chorale of notebook 04."""
+    html = (FOLDER / "delta_phrase.html").read_text(encoding="utf-8")
+    heads = re.findall(r'"block (\d), head (\d)", [^\n]*, ([\d.]+),\s+"([^"]+)"', html)
+    drawn = [np.frombuffer(base64.b64decode(code), dtype=np.uint8) / 60 - 4 for *_, code in heads]
+    notes = np.array(re.findall(r"\[(\d+), (\d+), (\d+)\]", html), dtype=int)
+    model, roll = load_model("bach"), np.zeros((192, 88), dtype=np.float32)
+    for on, off, key in notes:
+        roll[on:off, key - 21] = 1
+    heard = []
+    for block in model.layers:
+        block.in_proj.register_forward_hook(
+            lambda layer, x, out, bias=block.dt_bias: heard.append(F.softplus(out[0, :, -len(bias) :] + bias))
+        )
+    with torch.no_grad():
+        model(torch.from_numpy(roll[None]))
+    assert len(heads) == 2
+    for (block, head, leak, _), line in zip(heads, drawn):
+        delta = heard[int(block) - 1][:, int(head) - 1]
+        np.testing.assert_allclose(line, delta.log10(), atol=0.02)
+        assert float(leak) == pytest.approx(model.layers[int(block) - 1].A_log[int(head) - 1].exp().item(), rel=1e-3)
+
+
+@pytest.mark.browser
+def test_the_phrase_says_delta_of_a_frame_and_follows_what_plays(show):
+    page = show("delta_phrase")
+    said, value = page.locator(".said"), page.locator("output")
+    tab_to(page, "input")
+    page.keyboard.press("Home")
+    assert "Frame 0: 4 notes struck" in said.inner_text() and said.inner_text().count("Δ = ") == 2
+    tab_to(page, "button")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('.midigen-touch output').value > 2")
+    page.keyboard.press("Enter")
+    stopped = value.inner_text()
+    page.wait_for_timeout(150)
+    assert value.inner_text() == stopped
