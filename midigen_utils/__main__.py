@@ -71,8 +71,7 @@ def train(options):
         extras={"midi_config": midi_config, "corpus": options.corpus, "all_instruments": options.all_instruments},
     )
     parallel.destroy_process_group()
-    if options.epochs > 0:
-        print(f"best model: {folder / 'best_model.pt'}")
+    print(f"best model: {folder / 'best_model.pt'}")
 
 
 def _model_to_train(options, midi_config):
@@ -134,11 +133,11 @@ def _beginning(options, midi_config):
     first = int(roll.any(axis=1).argmax())
     if first > 0:
         print(f"{options.begin} begins with {first / midi_config['fs']:g} s of silence; taken from its first note on")
-    return roll[first:], Path(options.begin).stem
+    return roll[first:], files.title_of(options.begin)
 
 
 def evaluate(options):
-    """Print a table: a checkpoint's scores beside those of the baselines, on the same frames."""
+    """Print a table: a checkpoint's scores beside those of the baselines; writes only rolls, to midi_data/cache."""
     from .learn.checkpoints import load_model
     from .learn.metrics import fit_baselines
     from .learn.training import evaluate as score
@@ -168,7 +167,7 @@ def export(options):
 
 
 def live(options):
-    """Write a page on which a network plays with whoever opens it: your own if there is one, else Bach's."""
+    """Write midi_data/generated/live.html, a page on which your network, else Bach's, plays with whoever opens it."""
     from .data import load_corpus, midi_to_piano_roll
     from .learn.checkpoints import load_model
     from .show.live import live_page
@@ -182,7 +181,7 @@ def live(options):
 
 
 def demo(options):
-    """The whole road once, in commands that it prints: a trained network, then corpus, training, generation, sound."""
+    """Compose, train, compose again, in commands that it prints; writes to midi_data/generated and midi_data/demo."""
     generated, folder = files.MIDI_DATA / "generated", files.MIDI_DATA / "demo"
     first = "generate --seconds 24 --seed 8 --name bach --checkpoint", "bach"  # the best of twelve takes
     then = "train --epochs 1 --batch-size 32 --learning-rate 3e-3 --output", folder
@@ -276,7 +275,7 @@ def _parser():
         text = f"bach, maestro or a folder of MIDI files (default {corpus or trained_on})"
         sub.add_argument("--corpus", default=corpus, help=text)
         sub.add_argument("--all-instruments", action="store_true", help="take all tracks but drums, not only pianos")
-        sub.add_argument("--limit", type=int, help="so many training pieces only, for a quick try (such as 50)")
+        _number(sub, "limit", int, None, "so many training pieces only, for a quick try (such as 50)")
         if run in (data, train):
             sub.add_argument("--whole-pieces", action="store_true", help="all of each piece, not its first 60 s")
         if run in (generate, evaluate):
@@ -306,44 +305,44 @@ def _add_train_options(sub):
     sub.add_argument("--ssm", choices=("s6", "ssd"), help="form of the mamba: Mamba or Mamba-2 (default s6)")
     sub.add_argument("--start", type=Path, help="checkpoint to start from: its model, heads and weights")
     _number(sub, "epochs", int, NUM_EPOCHS, "epochs in all")
-    sub.add_argument("--steps", type=int, help="steps of optimisation in all, in place of epochs")
+    _number(sub, "steps", int, None, "steps of optimisation in all, in place of epochs")
     _number(sub, "batch-size", int, BATCH_SIZE, "windows of a step, of all processes together")
     _number(sub, "learning-rate", float, LEARNING_RATE, "of AdamW")
-    _number(sub, "weight-decay", float, 0.1, "of AdamW")
+    _number(sub, "weight-decay", float, 0.1, "of AdamW", zero=True)
     _number(sub, "sequence-length", int, SEQUENCE_LENGTH, "frames of a window")
     _number(sub, "stride", int, STRIDE, "frames between windows")
-    _number(sub, "transpose", int, 0, "move windows by up to so many semitones, at random")
+    _number(sub, "transpose", int, 0, "move windows by up to so many semitones, at random", zero=True)
     sub.add_argument("--carry-state", action="store_true", help="go along whole pieces, the state carried")
-    _number(sub, "seed", int, 0, "of all random numbers")
-    sub.add_argument("--patience", type=int, help="stop after so many epochs without a better validation loss")
+    _number(sub, "seed", int, 0, "of all random numbers", zero=True)
+    _number(sub, "patience", int, None, "stop after so many epochs without a better validation loss")
     sub.add_argument("--resume", action="store_true", help="go on from last_model.pt")
-    _number(sub, "save-every", float, SAVE_EVERY, "minutes between checkpoints in the middle of an epoch")
+    _number(sub, "save-every", float, SAVE_EVERY, "minutes between checkpoints in the middle of an epoch", zero=True)
     sub.add_argument("--output", type=Path, help="folder to write into (default midi_data)")
 
 
 def _add_generate_options(sub):
     sub.add_argument("--begin", default="corpus", help="corpus, random, or the path of a MIDI file (default corpus)")
-    _number(sub, "piece", int, 0, "which piece of the corpus's validation split to begin from")
-    _number(sub, "begin-seconds", _seconds, 4.0, "how much of the beginning the model is given")
-    _number(sub, "seconds", _seconds, 30.0, "how much to compose")
+    _number(sub, "piece", int, 0, "which piece of the corpus's validation split to begin from", zero=True)
+    _number(sub, "begin-seconds", float, 4.0, "how much of the beginning the model is given")
+    _number(sub, "seconds", float, 30.0, "how much to compose")
     _number(sub, "temperature", float, 0.8, "above 0; higher is more surprising")
-    _number(sub, "seed", int, 0, "of all random numbers: another one gives another take")
+    _number(sub, "seed", int, 0, "of all random numbers: another one gives another take", zero=True)
     sub.add_argument("--random-seed", dest="seed", type=int, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     sub.add_argument("--name", help="of the files in midi_data/generated (default: the title of the beginning)")
 
 
-def _number(sub, name, kind, default, text):
-    sub.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default {default})")
+def _number(sub, name, kind, default, text, zero=False):
+    """An option that takes a finite number above 0, or 0 where that has a meaning; refuses others before any work."""
 
+    def number(word):
+        value = kind(word)
+        if not (0 < value < math.inf or (zero and value == 0)):
+            raise argparse.ArgumentTypeError(f"{word}: give a number {'of 0 or more' if zero else 'above 0'}")
+        return value
 
-def _seconds(text):
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: give a number of seconds above 0")
-    return seconds
+    number.__name__ = kind.__name__  # argparse names it where a word is no number at all
+    text += "" if default is None else f" (default {default})"
+    sub.add_argument(f"--{name}", type=number, default=default, help=text)
 
 
 if __name__ == "__main__":

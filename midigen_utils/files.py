@@ -112,6 +112,11 @@ def disk_errors_explained(path):
         raise explained from error
 
 
+def title_of(path):
+    """The name of a file as a title, without its ending; bytes that are no text, as on old disks, become "\ufffd"."""
+    return os.fsencode(Path(path).stem).decode(errors="replace")
+
+
 def slug(title):
     """A title in any script as a file name of at most 60 letters, digits and hyphens: "Étude No. 1" gives "étude-no-1".
 

@@ -1,5 +1,6 @@
 import inspect
 import re
+import sys
 
 import numpy as np
 import pretty_midi
@@ -216,6 +217,16 @@ def test_music_that_begins_late_is_taken_from_its_first_note_and_that_is_said(tm
     assert midi_to_piano_roll(made, MIDI_CONFIG)[0, 39] > 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_whose_name_is_no_text_can_be_the_beginning(tmp_path, midi_data):
+    save_small(midi_data / "best_model.pt")
+    path = write_tune(tmp_path / "tune.mid").rename(tmp_path / "<b>\udc80\u202e'.mid")
+    assert generate_from(path) == 0
+    assert corpus.load_folder(tmp_path).pieces[0].title == "<b>\ufffd\u202e'"
+    (page,) = (midi_data / "generated").glob("b-t0.8-r0.html")
+    assert "&lt;b&gt;\ufffd" in page.read_text(encoding="utf-8")
+
+
 def test_takes_never_overwrite_each_other(tmp_path, midi_data):
     """Neither the same take again, nor pieces whose titles have no letter from a to z."""
     save_small(midi_data / "best_model.pt")
@@ -240,12 +251,37 @@ def test_the_seed_is_the_random_number_and_its_old_name_still_works(tmp_path, mi
     assert "random-seed" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("seconds", ["nan", "-3", "0", "inf", "four"])
-def test_a_length_that_is_none_is_refused_in_words(seconds, capsys):
-    for option in ("--seconds", "--begin-seconds"):
-        with pytest.raises(SystemExit):
-            __main__.main(["generate", f"{option}={seconds}"])
-        assert f"argument {option}: {seconds}: give a number of seconds above 0" in capsys.readouterr().err
+OPTIONS = {  # of each verb those that take a number, and what 0 is to them
+    "generate": {"--seconds": False, "--begin-seconds": False, "--temperature": False, "--piece": True, "--seed": True},
+    "train": {
+        **dict.fromkeys("--epochs --steps --batch-size --learning-rate --sequence-length --stride".split(), False),
+        **dict.fromkeys("--patience --limit".split(), False),
+        **dict.fromkeys("--weight-decay --transpose --seed --save-every".split(), True),
+    },
+}
+
+
+@pytest.mark.parametrize("verb", OPTIONS)
+def test_a_number_that_makes_no_sense_is_refused_in_words_before_any_work(verb, capsys):
+    for option, zero in OPTIONS[verb].items():
+        wrong = ["nan", "-3", "inf", "-inf", "four", "1e999"] + ([] if zero else ["0"])
+        for word in wrong:
+            with pytest.raises(SystemExit):
+                __main__.main([verb, f"{option}={word}"])
+            said = capsys.readouterr().err.splitlines()[-1]
+            assert f"argument {option}: " in said and word in said, said
+            assert re.search(r"give a number (above 0|of 0 or more)$|invalid (int|float) value", said), said
+        words = [verb, f"{option}=0"] if zero else [verb, f"{option}=1"]
+        assert vars(__main__._parser().parse_args(words))[option[2:].replace("-", "_")] == int(words[1][-1])
+
+
+def test_the_first_line_of_each_verbs_help_says_where_it_writes(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["--help"])
+    verbs = re.split(r"\n    (?=\w)", capsys.readouterr().out)[1:]
+    assert [verb.split()[0] for verb in verbs] == "data train generate evaluate export live demo doctor".split()
+    for verb in verbs:
+        assert re.search(r"midi_data/|<output>|writes\s+nothing", verb), verb
 
 
 def test_the_version_is_that_of_the_distribution(capsys):

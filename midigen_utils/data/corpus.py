@@ -155,7 +155,7 @@ def load_folder(folder, all_instruments=False):
         spare = [value for value, split in split_of.items() if split == largest]
         if len(spare) > 1 or empty == "train":
             split_of[spare[0]] = empty
-    pieces = tuple(Piece(path, split_of[value], title=path.stem) for path, value in hashes.items())
+    pieces = tuple(Piece(path, split_of[value], title=files.title_of(path)) for path, value in hashes.items())
     return Corpus(folder.resolve().name, folder, pieces, skipped, all_instruments)
 
 

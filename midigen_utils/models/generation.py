@@ -42,8 +42,8 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
         seed, unchanged.
 
     Raises:
-        ValueError: a temperature of 0 or less, a seed that is empty, of the wrong shape or with values outside [0, 1],
-            a head that the model has not.
+        ValueError: a temperature of 0 or less or infinite, a seed that is empty, of the wrong shape or with values
+            outside [0, 1], a head that the model has not.
     """
     roll = np.array(seed_sequence, dtype=np.float32)
     seed = roll[None] if roll.ndim == 2 else roll  # (B, S, P)
@@ -52,7 +52,7 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
         raise ValueError(f"a seed has the shape (frames, {keys}), one frame or more; this one has {roll.shape}")
     if not ((seed >= 0) & (seed <= 1)).all():
         raise ValueError("a seed holds velocities in [0, 1]; this one has values outside (or NaN)")
-    if not temperature > 0:
+    if not 0 < temperature < np.inf:
         raise ValueError(f"temperature is {temperature}; use a value above 0, such as 0.8")
     if num_frames < 0:
         raise ValueError(f"num_frames is {num_frames}; use 0 or more")
@@ -75,7 +75,7 @@ def generate_music(model, seed_sequence, num_frames, temperature=1.0, *, head=No
         if not np.isfinite(output(features)).all():
             raise ValueError("the model predicts NaN: its training diverged; train it again or load another")
         last = (seed[:, -1] > 0).astype(np.float32)  # (B, P)
-        for t in tqdm(range(num_frames), "generating", unit="frame", disable=num_frames < 2000, leave=False):
+        for t in tqdm(range(num_frames), "generating", unit="frame", delay=5, leave=False):
             features = step(last) if t else features
             if chords:
                 last = chords.choose(features, last, temperature, rng.random)
