@@ -8,7 +8,7 @@ import wave
 
 import numpy as np
 import pytest
-from test_numpy_engine import SMALL, build
+from test_numpy_engine import SMALL, build, silence
 from test_player_browser import chromium, save  # noqa: F401
 
 from midigen_utils.config import MIDI_CONFIG
@@ -84,7 +84,7 @@ class Python:
         self.output = Linear(weights, "output")
         self.chords = Chords(weights) if config["head"] == "chords" else None
         self.velocities = Velocities(weights)
-        self.states = self.core.start(1)
+        self.states = silence(model.model, 1)
         self.past, self.level = np.zeros((1, 88), int), np.zeros(1, int)
 
     def read(self, bins):

@@ -31,10 +31,6 @@ class Mamba:
         self.blocks = [block(weights, f"layers.{i}.") for i in range(config["n_layers"])]
         self.norm = weights["norm.weight"]
 
-    def start(self, batch):
-        """The states before the first frame: for each block what `MusicMamba` calls so, as arrays of zeros."""
-        return [block.start(batch) for block in self.blocks]
-
     def step(self, x, states):
         """One frame `(B, P)` float32, 1 or 0, to features `(B, d)`; the states move on."""
         stream = self.embed(x)  # (B, d)
@@ -56,11 +52,6 @@ class S6Block:
         self.dt_proj = Linear(weights, name + "dt_proj")
         self.A, self.D = -np.exp(weights[name + "A_log"]), weights[name + "D"]  # (N, D), (D,)
         self.out_proj = transposed(weights[name + "out_proj.weight"])  # (D, d)
-
-    def start(self, batch):
-        """What the convolution has seen, `(B, K - 1, D)`, and the memory h, `(B, N, D)`: silence."""
-        K, D = self.conv[0].shape
-        return np.zeros((batch, K - 1, D), np.float32), np.zeros((batch, *self.A.shape), np.float32)
 
     def step(self, stream, state):
         """One frame `(B, d)` to what the block adds to it, `(B, d)`."""
@@ -89,11 +80,6 @@ class SSDBlock:
         self.dt_bias, self.A = weights[name + "dt_bias"], -np.exp(weights[name + "A_log"])  # (H,) each
         self.D = weights[name + "D"][:, None]  # (H, 1)
         self.out_proj = transposed(weights[name + "out_proj.weight"] * weights[name + "gated_norm.weight"])  # (D, d)
-
-    def start(self, batch):
-        """What the convolution has seen, `(B, K - 1, D + 2N)`, and the memory h, `(B, H, N, D / H)`: silence."""
-        (K, C), H, D = self.conv[0].shape, len(self.A), len(self.out_proj)
-        return np.zeros((batch, K - 1, C), np.float32), np.zeros((batch, H, (C - D) // 2, D // H), np.float32)
 
     def step(self, stream, state):
         """One frame `(B, d)` to what the block adds to it, `(B, d)`."""
@@ -130,10 +116,6 @@ class LSTM:
             w_x, w_h = weights[f"lstm.weight_ih_l{i}"], weights[f"lstm.weight_hh_l{i}"]
             bias = weights[f"lstm.bias_ih_l{i}"] + weights[f"lstm.bias_hh_l{i}"]
             self.layers.append((transposed(np.concatenate([w_x, w_h], axis=1)), bias))
-
-    def start(self, batch):
-        """h and c before the first frame, each `(layers, B, width)`."""
-        return np.zeros((2, len(self.layers), batch, len(self.layers[0][1]) // 4), np.float32)
 
     def step(self, x, states):
         """One frame `(B, P)` float32, 1 or 0, to features `(B, width)`; the states move on."""
