@@ -8,6 +8,7 @@ one that answers nothing within 10 seconds is a hang.
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
@@ -114,9 +115,10 @@ class Readers:
         self.index = next((folder / "midi_data" / "cache").glob("*/index.json"))
         self.index_bytes = self.index.read_bytes()
         self.states, two = [], {"train": [rolls["train"][0]], "validation": [rolls["validation"][0]]}
+        self.fit = functools.partial(training.fit, rolls=two, device="cpu", batch_size=4)
         for new in (lambda: MusicLSTM(hidden_size=4), lambda: MusicMamba(d_model=16, n_layers=1, head="chords")):
-            training.fit(new(), two, 1, folder=folder / "run", device="cpu", batch_size=32)
-            self.states.append((folder / "run" / "best_model.pt").read_bytes())
+            self.fit(new(), steps=3, carry_state=bool(self.states), folder=folder / "run")
+            self.states.append((new, (folder / "run" / "last_model.pt").read_bytes()))
 
     def midi_file(self, rng):
         path = self.folder / "x.mid"
@@ -130,7 +132,8 @@ class Readers:
         return any(done)
 
     def checkpoint(self, rng):
-        data = rng.choice(self.states)
+        which = rng.randrange(len(self.states))
+        new, data = self.states[which]
         run = self.folder / "wounded"
         run.mkdir(exist_ok=True)
         path = run / "last_model.pt"
@@ -138,6 +141,11 @@ class Readers:
         loaded = _read(path, lambda: self.checkpoints.load_checkpoint(path))
         _read(path, lambda: self.checkpoints.load_model(path))
         _read(path, lambda: self.checkpoints.export_model(path, run / "small.pt"))
+        try:  # one more step, and its validation
+            _read(None, lambda: self.fit(new(), steps=4, carry_state=bool(which), resume=True, folder=run))
+        except RuntimeError as error:
+            if "NaN" not in str(error):
+                raise
         for left in run.iterdir():
             left.unlink()
         return loaded

@@ -762,7 +762,7 @@ with only_training(Path(sys.argv[1])):
 """
 
 
-def test_the_lock_of_a_process_that_was_killed_blocks_nobody(toy_rolls, tmp_path):
+def test_the_lock_of_a_process_that_was_killed_blocks_nobody_and_its_half_file_goes(toy_rolls, tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], **pipes) as other:
         assert other.stdout.readline() == "held\n"
@@ -770,7 +770,10 @@ def test_the_lock_of_a_process_that_was_killed_blocks_nobody(toy_rolls, tmp_path
             quick(small(), toy_rolls, tmp_path, epochs=1)
         other.kill()
         other.wait()
+    half = tmp_path / f".last_model.pt.{other.pid}.tmp"
+    half.write_bytes(b"half a checkpoint")
     quick(small(), toy_rolls, tmp_path, epochs=1)
+    assert not half.exists()
 
 
 # ---- NaN, and too little memory ----

@@ -194,6 +194,8 @@ def only_training(folder):
             "or give this one a folder of its own (folder=, --output)"
         ) from None
     with lock:
+        for left_over in [path for name in (BEST, LAST, HISTORY) for path in folder.glob(f".{name}.*.tmp")]:
+            left_over.unlink()  # half written, by a training that was killed
         yield
 
 
