@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from quality import velocity_scores
 
 from midigen_utils.learn.checkpoints import load_model
 from midigen_utils.learn.dataset import Batches, SequenceDataset, all_frames
@@ -62,6 +61,20 @@ def steady_pieces(pieces=66, length=104):
     return {"train": rolls[:-2], "validation": rolls[-2:]}
 
 
+@torch.no_grad()
+def errors_in_bins(model, rolls, middle):
+    """Mean errors of the median that a model foretells, of the mean of the notes struck last, and of `middle`."""
+    errors = []
+    for piece in (torch.from_numpy(roll.astype(np.int64))[None] for roll in rolls):  # (1, T, P)
+        past, now = piece[:, :-1], piece[:, 1:]
+        struck, level = (past == 0) & (now > 0), loudness(past)
+        p = model.velocity(model.features((past > 0).float())[0], past, level, struck).softmax(1)  # (n, V)
+        last = level[struck.nonzero(as_tuple=True)[:2]]
+        guesses = (p.cumsum(1) < 0.5).sum(1) + 1, torch.where(last > 0, last, middle), torch.full_like(last, middle)
+        errors.append(torch.stack([(guess - now[struck]).abs().float() for guess in guesses]))
+    return torch.cat(errors, dim=1).mean(1).tolist()
+
+
 @pytest.mark.parametrize("build", [MusicLSTM, MusicMamba])
 def test_training_beats_repeating_the_last_velocity_and_generated_music_has_dynamics(build, tmp_path):
     torch.manual_seed(0)
@@ -69,9 +82,9 @@ def test_training_beats_repeating_the_last_velocity_and_generated_music_has_dyna
     small = dict(hidden_size=24, num_layers=1) if build is MusicLSTM else dict(d_model=32, n_layers=1)
     model = build(**small, velocity=32)
     fit(model, rolls, 20, batch_size=8, learning_rate=1e-2, folder=tmp_path, device="cpu")
-    scores = velocity_scores(model, rolls["validation"], rolls["train"])
-    assert scores["error"] < 0.7 * min(scores["error_last"], scores["error_median"])
-    assert 0 < scores["nll"] < math.log(32) and scores["notes"] > 40
+    struck = np.concatenate([roll[roll > 0] for roll in rolls["train"]])
+    foretold, repeated, middle = errors_in_bins(model.eval(), rolls["validation"], int(np.median(struck)))
+    assert foretold < 0.7 * min(repeated, middle)
     model = load_model(tmp_path / "last_model.pt")
     seed = rolls["validation"][0][:64] / 32
     music = generate_music(model, seed, 160, random_seed=0)
@@ -90,9 +103,7 @@ def test_training_beats_repeating_the_last_velocity_and_generated_music_has_dyna
     assert goes_on(by_level[-16:]) - goes_on(by_level[:16]) > 2  # louder after a louder beginning
 
 
-def test_a_model_without_the_head_says_so():
-    with pytest.raises(ValueError, match="velocity=32"):
-        velocity_scores(MusicMamba(d_model=32), [], [])
+def test_a_head_of_no_bins_is_refused():
     with pytest.raises(ValueError, match="0 for none"):
         MusicLSTM(hidden_size=8, velocity=-1)
 
