@@ -86,7 +86,7 @@ pretrained = load_model(MIDI_DATA / "pretrained" / "mamba.pt")
 held_out = [rolls["validation"][i] for i in range(READ)]
 cost = read_twice(pretrained, held_out)
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Nats per frame by time since the window began, with the memory wiped and with it carried along."}, "image": {"alt": "Two curves over four seconds: the wiped one starts much higher, and stays a little above the carried one"}}
 fig, ax = plt.subplots(figsize=(9, 3), layout="constrained")
 for name, colour in (("wiped", ORANGE), ("carried", BLUE)):
     by_place = cost[name].mean(0).view(-1, 4).mean(1)  # of 4 frames each
@@ -337,7 +337,7 @@ state_bytes = sum(part.numel() for layer in state for part in layer) * 4
 print(f"1024 frames at once {at_once[-1] / 1e6:.1f} MB; in 16 windows {in_windows[-1] / 1e6:.1f} MB at a time,")
 print(f"of which the state that is carried is {state_bytes / 1e6:.2f} MB; for one piece")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Activations that a training step keeps, by length of the context."}, "image": {"alt": "Two lines: one rises in proportion to the context, the other stays flat"}}
 fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
 ax.plot(LENGTHS, np.array(at_once) / 1e6, "o-", color=ORANGE, label="one window")
 ax.plot(LENGTHS, np.array(in_windows) / 1e6, "o-", color=BLUE, label="windows of 64, state carried")
@@ -451,7 +451,7 @@ assert np.allclose(last, vectors.sum(0))
 # %% [markdown]
 # To see it, let each process start with a 1 in each chunk: then the numbers count how many processes' shares are in.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The ring, and what each process holds of each chunk, step by step."}, "image": {"alt": "A ring of four processes and a row of four by four tables whose numbers grow from one to four"}}
 fig, (ring, *grids) = plt.subplots(1, 8, figsize=(11, 2.1), layout="constrained", width_ratios=[1.4] + [1] * 7)
 angle = np.pi / 2 - np.arange(4) * np.pi / 2
 for r in range(4):
@@ -585,7 +585,7 @@ for size in sizes:
     cosines = means @ means.T
     alike.append(((cosines.sum() - len(means)) / (len(means) * (len(means) - 1))).item())
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How alike the gradients of two batches are, by batch size; dotted, one half."}, "image": {"alt": "A curve that rises from near 0 towards 1 as batches double"}}
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 ax.semilogx(sizes, alike, "o-", color=BLUE, base=2)
 ax.axhline(0.5, color=GREY, linestyle=":")
@@ -657,7 +657,7 @@ assert all(torch.equal(a, b) for a, b in zip(undisturbed.parameters(), resumed.p
 # seconds costs the share `c / T + T / (2 M)` of the time. Each failure also costs the start itself: the two processes
 # above printed how many seconds they took for it. That is a share of start / M more, whatever `T` is.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Time lost to writing checkpoints and to failures, by time between checkpoints."}, "image": {"alt": "Three valleys on logarithmic axes, further right and lower the rarer failures are"}}
 begun = time.perf_counter()
 state = load_checkpoint(Path(folder.name) / "one" / "last_model.pt")
 torch.save(state, Path(folder.name) / "copy.pt")

@@ -68,7 +68,7 @@ bach = load_corpus("bach")
 # of a chorale, and it goes on, as a pianist. Keep the sound in your ear: after it has read your folder, it goes on
 # differently.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The Mamba taught by pianists goes on from a chorale."}, "image": {"alt": "Player: four seconds of a chorale, and what a model of concert pianists makes of it"}}
 pretrained = load_model(MIDI_DATA / "pretrained" / "mamba.pt")
 opening = midi_to_piano_roll(bach.pieces[0].path, MIDI_CONFIG)[:SEQUENCE_LENGTH]
 music = generate_music(pretrained, opening, COMPOSED, random_seed=1)
@@ -246,11 +246,11 @@ for path, f in table.items():
 #
 # No table replaces this. Listen to a few files as the model will meet them: to the roll, not to the file.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The first training piece of the folder."}, "image": {"alt": "Player: the beginning of a chorale"}}
 first = rolls["train"][0]
 player(first[: 30 * 16], title=rolls["train"].pieces[0].title, composer="as the model meets it")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "A training piece with a remark."}, "image": {"alt": "Player: a piece about which the reader of files remarked something"}}
 at = next((i for i, p in enumerate(rolls["train"].pieces) if remarks(table[p.path])), 0)
 player(rolls["train"][at][: 30 * 16], title=rolls["train"].pieces[at].title, composer="one with a remark")
 
@@ -302,7 +302,7 @@ def compare(ax, ours, theirs, measure, label, **options):
     ax.legend(frameon=False, fontsize="small")
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The folder, Bach's chorales and MAESTRO, in four measures."}, "image": {"alt": "Four histograms, each with the folder in blue, the chorales in green and MAESTRO in orange"}}
 fig, axes = plt.subplots(2, 2, figsize=(11, 6), layout="constrained")
 measures = {
     "pitch": ("key", lambda notes: notes.pitch),
@@ -365,11 +365,11 @@ print(f"{len(wide.pieces)} files can be used; {len(moved)} of them in another sp
 for piece in moved[:5]:
     print(f"    {name(piece.path)}: {split_of[piece.path]}, now {piece.split}")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Only the notes of the piano."}, "image": {"alt": "Player: the piano part of a duo"}}
 duo = example / "downloads" / "violin and piano.mid"
 player(midi_to_piano_roll(duo, MIDI_CONFIG), title="piano notes only", composer="violin and piano.mid")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "All instruments, played on one piano."}, "image": {"alt": "Player: the same duo, the violin's part on the piano as well"}}
 player(midi_to_piano_roll(duo, MIDI_CONFIG, all_instruments=True), title="all instruments, on one piano")
 
 # %% [markdown]
@@ -447,7 +447,7 @@ print(f"{len(pairs)} pairs; {sum(likeness == 0 for likeness, _, _ in pairs)} of 
 for likeness, a, b in pairs[:9]:
     print(f"{likeness:5.0%}  {name(a)}, {name(b)}")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How much any two files have in common; dashed, the limit above which they count as copies."}, "image": {"alt": "Histogram with a tall bar at 0, a few low ones, a wide gap, and some pairs near 1"}}
 fig, ax = plt.subplots(figsize=(8, 2.6), layout="constrained")
 ax.hist([likeness for likeness, _, _ in pairs], np.linspace(0, 1, 41), color=BLUE)
 ax.set(xlabel="share of words in common", ylabel="pairs of files", yscale="log")
@@ -550,7 +550,7 @@ for part, share in (("a quarter", 4), ("half", 2), ("all", 1)):
     minutes[part] = pieces.lengths.sum() / 16 / 60
     taught[part], curves[part] = learn(pretrained, pieces, GENTLE, part)
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Validation while three parts of the network are taught by the folder."}, "image": {"alt": "Three falling curves that begin at one point; the more of the network learns, the lower they end"}}
 before = evaluate(pretrained, validation)["nll"]
 markov = evaluate(fit_baselines(train)["Markov-1"], validation)["nll"]
 fig, ax = plt.subplots(figsize=(8, 3), layout="constrained")
@@ -602,7 +602,7 @@ newborn = MusicMamba(**pretrained.config)
 at_birth = evaluate(newborn, validation)["nll"]
 _, curves["new"] = learn(newborn, train, FRESH, "new")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Fine-tuned from a pretrained model, and trained from nothing; dotted, Markov-1."}, "image": {"alt": "Two falling curves on a logarithmic axis: the pretrained one begins far lower, the other crosses the dotted line late or not at all"}}
 fig, ax = plt.subplots(figsize=(8, 3), layout="constrained")
 for label, curve, first, colour in (
     ("pretrained, then this folder", "all", before, BLUE),
@@ -635,15 +635,15 @@ assert curves["all"][1][-1] < curves["new"][1][-1]
 # Now the ear. A piece of the validation split, from which no model has learned; its first four seconds, and the same
 # random numbers. First the real piece, then the model before it read the folder, and after.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The real continuation."}, "image": {"alt": "Player: a chorale of the validation split"}}
 piece, real = rolls["validation"].pieces[0], rolls["validation"][0]
 seed = real[:SEQUENCE_LENGTH]
 player(real[: SEQUENCE_LENGTH + COMPOSED], title=piece.title, composer="the real one", seed_frames=len(seed))
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Before fine-tuning, after the same seed."}, "image": {"alt": "Player: the pianists' Mamba after the seed of a chorale"}}
 player(generate_music(pretrained, seed, COMPOSED, random_seed=1), title="Before", seed_frames=len(seed))
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "After fine-tuning, after the same seed."}, "image": {"alt": "Player: the fine-tuned Mamba after the seed of a chorale"}}
 best = load_model(Path(workshop.name) / "all" / "best_model.pt")
 after = generate_music(best, seed, COMPOSED, random_seed=1)
 player(after, title="After", composer="taught by this folder", seed_frames=len(seed))

@@ -90,13 +90,13 @@ trio = [
 ]
 trio = [trio[i] for i in np.random.default_rng(8).permutation(3)]
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Clip 1: real, spoilt, or made?"}, "image": {"alt": "Player: the first of three clips to tell apart"}}
 player(trio[0][1], title="Clip 1")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Clip 2: real, spoilt, or made?"}, "image": {"alt": "Player: the second of three clips to tell apart"}}
 player(trio[1][1], title="Clip 2")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Clip 3: real, spoilt, or made?"}, "image": {"alt": "Player: the third of three clips to tell apart"}}
 player(trio[2][1], title="Clip 3")
 
 # %% [markdown]
@@ -330,10 +330,10 @@ sets["all equally loud"] = (B > 0) * np.float32(0.6)
 # %% [markdown]
 # Hear two of them. Does it take a musician to notice?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "A real clip whose seconds have changed places."}, "image": {"alt": "Player: real music in an order that makes no sense"}}
 player(sets["seconds shuffled"][4], title="Seconds shuffled")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "A real clip, the keyboard upside down."}, "image": {"alt": "Player: real music whose bass has become its treble"}}
 player(sets["upside down"][4], title="Upside down")
 
 # %% [markdown]
@@ -436,7 +436,7 @@ def heat_map(table, columns, level):
     return fig, ax
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "In how many of 100 pairs each measure finds the spoilt or made clip; grey is luck."}, "image": {"alt": "Table of numbers with a row for each kind of clip and a column for each of eight measures; some rows are all grey"}}
 right = {name: [pairs_right(a, b) for a, b in zip(of_a.T, table.T)] for name, table in values.items()}
 fig, ax = heat_map(right, MEASURES, chance)
 print(f"between two halves of real music, 95 of 100 such numbers are {chance:.1f} or less")
@@ -561,7 +561,7 @@ theirs = benchmark["compare"](benchmark["measure"](A[::2]), benchmark["measure"]
 ours = areas(of_a[::2], values["untouched"][::2], points=500)
 assert np.allclose(ours, [theirs[name] for name in MEASURES])
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Distances of clips in two measures: real to real, and others to real."}, "image": {"alt": "Two pictures of four hills: three lie nearly on each other, the noise far to the right"}}
 fig, axes = plt.subplots(1, 2, figsize=(11, 3), layout="constrained")
 for ax, m, unit in zip(axes, ("note_length", "pitch_class_entropy"), ("note length (s)", "entropy (bits)")):
     column, grid = MEASURES.index(m), np.linspace(-0.5, 3, 300) * of_a[:, MEASURES.index(m)].std() * 2
@@ -627,7 +627,7 @@ def curve(table, sizes, rng):
     return np.array([[areas(drawn(of_a, n), drawn(table, n)).mean() for _ in range(REPEATS)] for n in sizes])
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "Overlap with real music by number of clips; the bands are the range over repeated draws."}, "image": {"alt": "Three rising curves with bands: real on top, then the Mamba, then noise"}}
 rng, curves = np.random.default_rng(4), {}
 fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
 for name, colour in (("untouched", ORANGE), ("Mamba", BLUE), ("noise", GREY)):
@@ -750,7 +750,7 @@ def as_many(clips):
     return clips[judged] if len(clips) == len(B) else clips
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The same table with a ninth column: how surprised the Mamba is."}, "image": {"alt": "Table of numbers; in the ninth column some rows are coloured that were grey before"}}
 nats = {name: surprise(mamba, as_many(clips)) for name, clips in sets.items()}
 judged_a = np.linspace(0, len(A) - 1, len(judged)).round().astype(int)
 nats_a = surprise(mamba, A[judged_a])
@@ -818,7 +818,7 @@ for maker, other in (("Mamba", "LSTM"), ("LSTM", "Mamba")):
 # NLL of *made* music is no merit. What should it be? About as surprising as the judge expects to be surprised: its own
 # free music at temperature 1 shows how much that is.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How surprised the Mamba is by each clip; dashed, the mean of its own."}, "image": {"alt": "Four rows of points: real clips, and what three models made"}}
 fig, ax = plt.subplots(figsize=(9, 2.6), layout="constrained")
 for row, (name, colour) in enumerate(zip(contest[:4], (ORANGE, BLUE, GREEN, PINK))):
     jitter = np.random.default_rng(row).uniform(-0.15, 0.15, len(nats[name]))
@@ -1003,7 +1003,7 @@ print("guesses  right ones needed  power, if right 7 in 10")
 for n in (10, 20, 40, 60):
     print(f"{n:7d} {needed(n):18d} {power(n, 0.7):24.2f}")
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How likely a real difference is found, by number of guesses; dotted, 0.8."}, "image": {"alt": "Four saw-toothed curves that rise towards 1, the easier the difference the sooner"}}
 fig, ax = plt.subplots(figsize=(8, 3), layout="constrained")
 for p, colour in ((0.9, GREEN), (0.8, PINK), (0.7, BLUE), (0.6, ORANGE)):
     ax.plot(range(4, 181), [power(n, p) for n in range(4, 181)], color=colour, label=f"right {10 * p:.0f} in 10")
