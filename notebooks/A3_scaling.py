@@ -585,7 +585,7 @@ for size in sizes:
     cosines = means @ means.T
     alike.append(((cosines.sum() - len(means)) / (len(means) * (len(means) - 1))).item())
 
-# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How alike the gradients of two batches are, by batch size; dotted, one half."}, "image": {"alt": "A curve that rises from near 0 towards 1 as batches double"}}
+# %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How alike the gradients of two batches are, by batch size; dotted, one half."}, "image": {"alt": "A curve that rises from 0.2 towards 1 as batches double"}}
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 ax.semilogx(sizes, alike, "o-", color=BLUE, base=2)
 ax.axhline(0.5, color=GREY, linestyle=":")
