@@ -89,11 +89,15 @@ def summary(rows):
     }
 
 
-def interval(rows, seed=0):
-    """The 95 % interval of nats per frame by bootstrap over pieces, of rows of `score`."""
-    rows, rng = np.array(rows, dtype=np.float64), np.random.default_rng(seed)
-    drawn = rows[rng.integers(len(rows), size=(DRAWS, len(rows)))].sum(1)  # (DRAWS, columns)
-    return np.quantile(drawn[:, len(COUNTS)] / drawn[:, 0], [0.025, 0.975])
+def interval(rows, less=None, seed=0):
+    """The 95 % interval of nats per frame by bootstrap over pieces, of rows of `score`.
+
+    Less those of other rows of the same pieces, if `less` has some: then what makes a piece hard for both cancels.
+    """
+    rows = np.array(rows, dtype=np.float64)
+    nats = rows[:, len(COUNTS)] - (0 if less is None else np.array(less)[:, len(COUNTS)])
+    chosen = np.random.default_rng(seed).integers(len(rows), size=(DRAWS, len(rows)))
+    return np.quantile(nats[chosen].sum(1) / rows[chosen, 0].sum(1), [0.025, 0.975])
 
 
 def run(contender, corpus, seed, minutes, learning_rate, kind, rolls):
@@ -217,7 +221,10 @@ def tables(lines):
 
 
 def contest_table(corpus, contest, markov):
-    """Test scores of each contender: the mean over seeds, and the interval over pieces of all seeds together."""
+    """Test scores of each contender: the mean over seeds, and intervals over pieces of all seeds together.
+
+    "Behind the first" is the interval of the difference to the winner on the same pieces.
+    """
     minutes = {run["minutes"] for runs in contest.values() for run in runs}
     yield f"### {corpus}: {', '.join(f'{m:g}' for m in sorted(minutes))} minutes each, test"
     yield ""
@@ -229,6 +236,7 @@ def contest_table(corpus, contest, markov):
         "frames seen",
         "nats per frame",
         "95 % interval",
+        "behind the first",
         "changing",
         "onset",
         "per note",
@@ -245,11 +253,16 @@ def contest_table(corpus, contest, markov):
             "",
             f"{markov['test']['nll']:.3f}",
             f"{low:.3f} to {high:.3f}",
+            "",
             *(f"{value:.3f}" for value in scores),
             "",
         )
-    for name, runs in sorted(contest.items(), key=lambda pair: np.mean([run["test"]["nll"] for run in pair[1]])):
-        low, high = interval(np.mean([run["test_pieces"] for run in runs], axis=0))
+    ranked = sorted(contest.items(), key=lambda pair: np.mean([run["test"]["nll"] for run in pair[1]]))
+    first = np.mean([run["test_pieces"] for run in ranked[0][1]], axis=0)
+    for name, runs in ranked:
+        rows = np.mean([run["test_pieces"] for run in runs], axis=0)
+        low, high = interval(rows)
+        behind = "" if runs is ranked[0][1] else "{:.3f} to {:.3f}".format(*interval(rows, first))
         means = {key: np.mean([run["test"][key] for run in runs]) for key in runs[0]["test"]}
         yield row(
             name,
@@ -259,6 +272,7 @@ def contest_table(corpus, contest, markov):
             f"{np.mean([run['frames'] for run in runs]):,.0f}",
             f"{means['nll']:.3f}",
             f"{low:.3f} to {high:.3f}",
+            behind,
             *(f"{means[key]:.3f}" for key in ("nll_change", "nll_onset", "nll_note", "velocity")),
         )
 

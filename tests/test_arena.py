@@ -143,6 +143,17 @@ def test_the_interval_holds_the_mean_and_shrinks_to_it_where_pieces_agree():
     assert arena.interval([[100, 1, 1, 1, 1, 150, 0, 0, 0]] * 9) == pytest.approx([1.5, 1.5])
 
 
+def test_what_is_hard_for_both_cancels_in_the_interval_of_a_difference():
+    rng = np.random.default_rng(0)
+    rows = np.zeros((30, 9))
+    rows[:, 0], rows[:, len(arena.COUNTS)] = 100, rng.uniform(50, 300, 30)
+    worse = rows.copy()
+    worse[:, len(arena.COUNTS)] += 20
+    assert np.allclose(arena.interval(worse, rows), 0.2)
+    low, high = arena.interval(rows)
+    assert high - low > 0.3
+
+
 def test_every_number_of_the_page_comes_from_a_line():
     text = arena.PAGE.read_text(encoding="utf-8")
     assert arena.tables(arena.read_lines()) in text
