@@ -247,7 +247,7 @@ class Worker:
 
     def end(self):
         self.process.stdin.close()
-        self.process.wait(60)
+        self.process.wait(300)
 
 
 def main():
@@ -280,11 +280,11 @@ def main():
                 if worker.process.poll() is not None:
                     worker = Worker()
         number += 1
-    worker.end()
     for kind, count in counts.items():
         print(f"{kind:<11}{sum(count.values()):8} tried  " + "  ".join(f"{n} {name}" for name, n in count.items()))
     for (kind, spot), times in seen.items():
         print(f"{times:6} x {kind}: {spot}")
+    worker.end()
     return 1 if seen else 0
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: written whole or not at all, read without running anything, one clear error for all that is wrong."""
 
 import errno
+import io
 import os
 import pickle
 import struct
@@ -14,6 +15,7 @@ from test_training import SMALL, quick, small, weights
 
 from midigen_utils import config
 from midigen_utils.config import MIDI_CONFIG
+from midigen_utils.learn import checkpoints
 from midigen_utils.learn.checkpoints import export_model, load_checkpoint, load_model, save_checkpoint
 from midigen_utils.learn.training import evaluate, make_optimizer
 from midigen_utils.models.lstm import MusicLSTM
@@ -142,6 +144,24 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_says_what_to_do(tmp_path):
     with pytest.raises(OSError, match=r"c\.pt was not written.*disk is full.*free some space") as error:
         save_small(path)
     assert error.value.errno == errno.ENOSPC
+    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"] and path.read_bytes() == before
+
+
+class FullSoon(io.FileIO):
+    """A file on a disk with 2,000 bytes left."""
+
+    def write(self, data):
+        if self.tell() + len(data) > 2000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
+
+
+def test_a_disk_that_fills_up_on_the_way_is_the_same_one_error(tmp_path, monkeypatch):
+    path = save_small(tmp_path / "c.pt")
+    before = path.read_bytes()
+    monkeypatch.setattr(checkpoints, "open", lambda path, mode: FullSoon(path, mode), raising=False)
+    with pytest.raises(OSError, match=r"c\.pt was not written.*disk is full.*free some space"):
+        save_small(path)
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"] and path.read_bytes() == before
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: a trained model on disk, and back."""
 
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -161,6 +162,8 @@ def _damaged_part(path):
 
 def _write(state, path):
     with files.atomic_write(path) as temporary, open(temporary, "wb") as file:
-        torch.save(state, file)  # into an open file: a full disk is then an OSError that says so
+        whole = io.BytesIO()  # not into the file: of a disk that fills up on the way, torch makes an error of its own
+        torch.save(state, whole)
+        file.write(whole.getbuffer())
         file.flush()
         os.fsync(file.fileno())  # or a power cut after the rename could leave a file that is half written
