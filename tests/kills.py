@@ -133,17 +133,20 @@ class Pages:
             for path in self.folder.iterdir():
                 self.expected.setdefault(path.name, []).append(path.read_bytes())
 
-    def write(self, take):
-        player(take, title="A take").save(self.folder / "take.html")
-        live_page(self.model, self.folder / "live.html", seeds=[("A take", take)])
-        piano_roll_to_midi(take, MIDI_CONFIG, self.folder / "take.mid")
-        write_wav(take.sum(1).repeat(2000).astype(np.float32) / 88, self.folder / "take.wav")
+    def write(self, take, say=str):
+        for name, write in {
+            "take.mid": lambda path: piano_roll_to_midi(take, MIDI_CONFIG, path),
+            "take.wav": lambda path: write_wav(take.sum(1).repeat(2000).astype(np.float32) / 88, path),
+            "live.html": lambda path: live_page(self.model, path, seeds=[("A take", take)]),
+            "take.html": lambda path: player(take, title="A take").save(path),
+        }.items():
+            write(self.folder / name)
+            say(name)
 
     def work(self, say):
         while True:
             for take in self.takes:
-                self.write(take)
-                say("written")
+                self.write(take, say)
 
     def check(self, said, ended):
         for name, versions in self.expected.items():

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from test_website import course, write_notebook  # noqa: F401
 
 from midigen_utils.config import MIDI_CONFIG
 from midigen_utils.data.corpus import COLUMNS, load_corpus, load_maestro
+from midigen_utils.models.lstm import MusicLSTM
 from midigen_utils.show.export import write_music
+from midigen_utils.show.live import live_page
 from midigen_utils.show.player import player, save_page
 from midigen_utils.show.plotting import bare_figure, figure_png, plot_piano_roll
 from midigen_utils.show.sound import TAIL
@@ -69,6 +72,15 @@ def test_the_fuzzer_reads_every_kind_and_finds_nothing():
     assert done.returncode == 0, done.stdout + done.stderr
     counts = re.findall(r"^(\w+) +(\d+) tried  (\d+) read", done.stdout, re.M)
     assert len(counts) == 4 and all(int(tried) >= int(read) > 0 for _, tried, read in counts)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has neither fork nor SIGKILL")
+def test_processes_killed_at_random_moments_leave_only_whole_files_and_lose_no_save():
+    run = [sys.executable, "tests/kills.py", "--each", "5"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^\w+ +5 kills, [1-9]", done.stdout, re.M)) == 3, done.stdout
 
 
 # ---- file names in tables ----
@@ -147,6 +159,37 @@ def test_a_hostile_title_is_text_in_player_and_page(tmp_path):
     for text in (one.html, page):
         assert EVIL not in text and html.escape(EVIL) in text
     assert EVIL not in one.script and "alert" not in one.script
+
+
+HOSTILE = [EVIL, "</script><b>", "</title><!--<script>", "'\"><img src=x onerror=alert(1)>", "{{WEIGHTS}} {{MUSIC}}"]
+HOSTILE += ["\u202egpj.\u2066exe", "a\nb\r\nc\u2028d", "\\u003c/script>", "&lt;b&gt;", "x" * 300]
+
+
+class Elements(HTMLParser):
+    """The elements of a page as a browser sees them, with the names of their attributes."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, *(name for name, _ in attributes)))
+
+
+def test_no_title_changes_what_a_page_is_made_of(tmp_path):
+    network = MusicLSTM(hidden_size=8)
+
+    def elements(title):
+        one = player(a_roll(), title=title, composer=title)
+        pages = [one.save(tmp_path / "one.html"), save_page(tmp_path / "two.html", [one, one], title)]
+        pages.append(live_page(network, tmp_path / "live.html", title, seeds=[(title, a_roll())]))
+        return [Elements(page.read_text(encoding="utf-8")).found for page in pages]
+
+    plain = elements("A title")
+    assert all(("script",) in page and len(page) > 10 for page in plain)
+    for title in HOSTILE:
+        assert elements(title) == plain, title
 
 
 def test_a_hostile_title_is_text_in_the_site(course):  # noqa: F811
