@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from midigen_utils.apps.blind_test import blind_test, luck
+from midigen_utils.show.figures import figure
 
 
 def clips(count, seed=0, frames=40):
@@ -15,13 +16,66 @@ def html_of(test):
     return test.clip.children[0].outputs[0]["data"]["text/html"]
 
 
+def guess(test, name):
+    """Press the button of that name, whether or not it can be pressed: a click may have been on its way."""
+    next(button for button in test.buttons if button.description == name).click()
+
+
 def play(test, answer):
-    """Guess every clip; what the page held for each."""
+    """Listen to every clip, guess, and end the test; what the page held for each."""
     seen = []
     while len(test.guesses) < len(test._clips):
+        test.heard.click()
         seen.append((test.status.value, html_of(test), test.clip.children[0].outputs[0]["data"]["text/plain"]))
-        test.buttons[[b.description for b in test.buttons].index(answer(len(test.guesses)))].click()
+        guess(test, answer(len(test.guesses)))
+    test.reveal.click()
     return seen
+
+
+def can_be_pressed(test):
+    """Of the guesses (all or none), of Undo, of the button that ends the test."""
+    guesses = {not button.disabled for button in test.buttons}
+    return *guesses, not test.undo.disabled, test.reveal.layout.display != "none"
+
+
+def test_a_guess_counts_only_after_listening_and_a_double_click_is_one_guess():
+    test = blind_test({"real": clips(3), "LSTM": clips(3, 1)})
+    guess(test, "real")
+    assert test.guesses == [] and can_be_pressed(test) == (False, False, False)
+    assert "Listen" in test.status.value
+    test.heard.click()
+    assert can_be_pressed(test) == (True, False, False) and "Who made it?" in test.status.value
+    guess(test, "real")
+    guess(test, "real")
+    assert len(test.guesses) == 1 and can_be_pressed(test) == (False, True, False)
+    assert "Clip 2 of 3" in test.status.value
+
+
+def test_guesses_are_taken_back_until_the_answers_are_shown():
+    test = blind_test({"real": clips(2), "LSTM": clips(2, 1)})
+    truth = [name for name, _ in test._clips]
+    first = html_of(test)
+    test.heard.click()
+    guess(test, "real")
+    test.undo.click()
+    assert test.guesses == [] and html_of(test) == first
+    assert can_be_pressed(test) == (True, False, False)  # it was heard
+    guess(test, "LSTM")
+    test.heard.click()
+    guess(test, "LSTM")
+    assert can_be_pressed(test) == (False, True, True) and "right" not in test.status.value
+    test.undo.click()
+    assert can_be_pressed(test) == (True, True, False)
+    guess(test, "real")
+    test.reveal.click()
+    assert test.guesses == [(truth[0], "LSTM"), (truth[1], "real")]
+    assert "of 2 right" in test.status.value and can_be_pressed(test) == (False, False, False)
+
+
+def test_what_is_stored_of_a_cell_that_was_not_run_is_a_drawing():
+    stored = blind_test({"real": clips(1), "LSTM": clips(1, 1)})._repr_mimebundle_()
+    assert stored["text/html"] == figure("blind_test").html and stored["text/plain"] == figure("blind_test").alt
+    assert "application/vnd.jupyter.widget-view+json" in stored
 
 
 def test_the_order_is_the_same_for_a_seed_and_another_for_another():

@@ -16,9 +16,13 @@ import pytest
 from conftest import write_tune
 from test_player_browser import chromium, start, wait_for  # noqa: F401
 
+from midigen_utils.apps.studio import studio
+from midigen_utils.data.corpus import Corpus, Piece
 from midigen_utils.show.sound import TAIL
 
 pytestmark = pytest.mark.browser
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+REST = {"metadata": {"kernelspec": KERNEL}, "nbformat": 4, "nbformat_minor": 5}  # of a notebook, beside its cells
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
@@ -78,9 +82,7 @@ def run_cell(open_notebook):
 
     def run_cell(source):
         cell = {"cell_type": "code", "id": "one", "metadata": {}, "execution_count": None, "outputs": []}
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        notebook = {"cells": [{**cell, "source": source}], "metadata": {"kernelspec": kernel}}
-        page = open_notebook(json.dumps({**notebook, "nbformat": 4, "nbformat_minor": 5}))
+        page = open_notebook(json.dumps({"cells": [{**cell, "source": source}], **REST}))
         page.locator(".jp-Notebook .cm-content").click()
         page.locator("text=| Idle").wait_for(timeout=60000)  # the kernel is there
         page.keyboard.press("Shift+Enter")
@@ -119,13 +121,26 @@ def test_the_studio_composes_and_plays_in_jupyterlab(run_cell, lab, tmp_path):
         page.get_by_role("button", name="Choose a MIDI file").click()
     chooser.value.set_files(write_tune(tmp_path / "mine.mid", seed=9))
     page.get_by_text("mine.mid is here").wait_for()
-    generate.click()
+    too_large = {"name": "song.mid", "mimeType": "audio/midi", "buffer": bytes(15_000_000)}
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose a MIDI file").click()
+    chooser.value.set_files(too_large)
+    page.locator("[role=alert]", has_text="song.mid is too large: a MIDI file here has up to 8 MB").wait_for()
+    audio = audio.element_handle()
+    generate.click()  # the kernel still hears, and has the file that it had before
     page.get_by_text("Take 2 is ready").wait_for()
-    assert not audio.evaluate("audio => audio.paused")  # the first take plays on
-    tops = [page.locator(".midigen").nth(i).bounding_box()["y"] for i in range(2)]
-    assert tops[1] < tops[0]  # the newest is on top
-    code = page.locator("pre", has_text="player(").last
+    assert audio.evaluate("audio => audio.isConnected && (audio.ended || !audio.paused)")  # the first take plays on
+    titles = page.locator(".midigen strong").all_inner_texts()
+    assert titles == ["Take 2: tiny", "Take 1: tiny"]  # the newest is the first to be read
+    code = page.locator("pre", has_text="player(").first
     assert "midi_to_piano_roll('midi_data/uploads/mine-" in code.inner_text()
+    page.get_by_role("button", name="Hear the seed").click()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('audio')].some(audio => audio.duration < 10 && !audio.paused)"
+    )
+    page.get_by_role("button", name="Go on from here").first.click()
+    page.get_by_text("24 s of Take 2: tiny, then 20 s").wait_for()
+    page.get_by_label("Begin with").select_option("your own MIDI file")
 
     (lab[0] / "midi_data" / "uploads").rename(lab[0] / "elsewhere")
     generate.click()
@@ -138,24 +153,43 @@ def test_the_studio_composes_and_plays_in_jupyterlab(run_cell, lab, tmp_path):
         assert right["x"] + right["width"] <= 390
 
 
+def test_what_is_stored_of_the_studio_is_a_picture_in_a_notebook_that_was_never_run_here(open_notebook):
+    desk = studio({"tiny": None}, Corpus("toy", Path(), (Piece(Path("a.mid"), "train"),)))
+    output = {"output_type": "execute_result", "data": desk._repr_mimebundle_(), "metadata": {}, "execution_count": 1}
+    cell = {"cell_type": "code", "id": "one", "metadata": {}, "execution_count": 1, "outputs": [output], "source": "1"}
+    page = open_notebook(json.dumps({"cells": [cell], **REST}))
+    picture = page.locator(".jp-OutputArea img")
+    picture.wait_for(timeout=30000)
+    assert picture.evaluate("image => image.naturalWidth") == 480
+    assert "run this cell" in page.locator(".jp-OutputArea").inner_text()
+    assert "Studio(" not in page.locator("body").inner_text()
+
+
 def test_the_blind_test_is_taken_with_the_keyboard_in_jupyterlab(run_cell):
     page = run_cell(
         "import numpy as np\nfrom midigen_utils import blind_test\n"
-        "noise = np.random.default_rng(0).random((6, 48, 88))\nrolls = [(roll < 0.01) * 0.5 for roll in noise]\n"
+        "noise = np.random.default_rng(0).random((6, 64, 88))\nrolls = [(roll < 0.01) * 0.5 for roll in noise]\n"
         "blind_test({'real': rolls[:3], 'LSTM': rolls[3:]})"
     )
-    page.get_by_text("Clip 1 of 3").wait_for(timeout=60000)
+    page.get_by_text("Clip 1 of 3. Listen").wait_for(timeout=60000)
     assert page.locator(".midigen-roll").is_hidden()
-    audio = start(page)
-    assert audio.evaluate("audio => audio.duration") == pytest.approx(3 + TAIL, abs=0.1)
-    button = page.get_by_role("button", name="LSTM")
-    for _ in range(20):
-        page.keyboard.press("Tab")
-        if button.evaluate("button => button === document.activeElement"):
-            break
-    for clip in (2, 3):
+    button, play = page.get_by_role("button", name="LSTM"), page.locator(".midigen-play")
+    play.focus()
+    for clip in (1, 2, 3):
+        assert button.is_disabled()
         page.keyboard.press("Enter")
-        page.get_by_text(f"Clip {clip} of 3").wait_for()
-    page.keyboard.press("Enter")
+        audio = page.locator("audio").element_handle()
+        page.wait_for_function("audio => audio.currentTime > 0", arg=audio, timeout=60000)
+        assert audio.evaluate("audio => audio.duration") == pytest.approx(4 + TAIL, abs=0.1)
+        audio.evaluate("audio => { audio.playbackRate = 8; }")  # three seconds of music, in less
+        page.get_by_text(f"Clip {clip} of 3. Who made it?").wait_for()
+        assert audio.evaluate("audio => audio.currentTime") >= 3
+        button.focus()
+        page.keyboard.press("Enter")
+        if clip < 3:
+            page.get_by_text(f"Clip {clip + 1} of 3. Listen").wait_for()
+            page.wait_for_function("() => document.activeElement.matches('.midigen-play')")
+    page.get_by_text("All 3 clips are guessed").wait_for()
+    page.get_by_role("button", name="Show who made them").press("Enter")
     page.get_by_text("of 3 right").wait_for()
     page.locator(".midigen-roll").nth(2).wait_for()

@@ -50,11 +50,12 @@ def course(midi_data):
         )
         for text in ("epoch 1:   0%|    | 0/9", "VBox(children=(Dropdown()))")
     )
+    drawn = v4.new_output("display_data", {**controls.data, "text/html": "<p>a drawing of the controls</p>"})
     write_notebook(
         folder / "00_first.ipynb",
         v4.new_markdown_cell(FIRST),
         v4.new_code_cell("player(roll)", outputs=[shown], execution_count=1),
-        v4.new_code_cell("studio()", outputs=[progress, controls], execution_count=2),
+        v4.new_code_cell("studio()", outputs=[progress, controls, drawn], execution_count=2),
     )
     write_notebook(
         folder / "01_second.ipynb",
@@ -132,7 +133,8 @@ def test_each_page_offers_its_notebook_unchanged(site, course):
 
 def test_widgets_leave_a_line_and_progress_bars_nothing(site):
     page = (site / "00_first.html").read_text(encoding="utf-8")
-    assert page.count("the running notebook shows controls") == 1
+    assert page.count("the running notebook shows controls") == 1  # what has a drawing shows that
+    assert page.count("a drawing of the controls") == 1
     assert "0%|" not in page and "widget-view" not in page and "VBox" not in page
 
 

@@ -113,7 +113,7 @@ def _markdown(source, pages):
 
 
 def _without_widgets(notebook):
-    """Widgets need a running notebook: progress bars go, of controls a line is left."""
+    """Widgets need a running notebook: progress bars go, of controls their drawing is left, or a line."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [
@@ -121,7 +121,7 @@ def _without_widgets(notebook):
             ]
             for output in cell.outputs:
                 if WIDGET in output.get("data", {}):
-                    output.data = {"text/html": CONTROLS}
+                    output.data = {"text/html": output.data.get("text/html", CONTROLS)}
     return notebook
 
 

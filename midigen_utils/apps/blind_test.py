@@ -3,15 +3,16 @@
 import html
 import random
 from math import comb
+from pathlib import Path
 
-import ipywidgets
+import ipywidgets as widgets
 import numpy as np
 
 from ..config import MIDI_CONFIG, count_keys
 from ..show.player import LONGEST, player
-from .studio import show_html
+from .desk import Desk, control, page
 
-HIDE_ROLL = "<style>.midigen-blind :is(.midigen-picture, .midigen-still) { display: none; }</style>"
+PAGE = Path(__file__).with_name("blind_test.html").read_text(encoding="utf-8")
 
 
 def blind_test(takes, random_seed=0):
@@ -56,11 +57,13 @@ def luck(right, clips, choices):
     return ways / choices**clips
 
 
-class BlindTest(ipywidgets.VBox):
+class BlindTest(Desk):
     """What `blind_test` returns: an ipywidgets box, and `guesses`, a list of `(who made it, who you said)` so far."""
 
+    drawing = "blind_test"
+
     def __init__(self, takes, random_seed):
-        self.guesses, self._names, self._pages = [], list(takes), []
+        self.guesses, self._names, self._heard = [], list(takes), 0  # so many clips were listened to
         chance = random.Random(random_seed)
         count = min(len(rolls) for rolls in takes.values())
         frames = min([LONGEST * MIDI_CONFIG["fs"], *(len(roll) for rolls in takes.values() for roll in rolls)])
@@ -68,47 +71,64 @@ class BlindTest(ipywidgets.VBox):
         self._clips = []  # (name, roll)
         for name in chance.choices(self._names, k=count):
             self._clips.append((name, takes[name][left[name].pop()][:frames]))
-        self.buttons = []
-        for name in self._names:
-            button = ipywidgets.Button(description=name, tooltip=f"I think it was: {name}", layout={"width": "auto"})
+        self.buttons = [control(widgets.Button, name, f"I think it was: {name}") for name in self._names]
+        for button in self.buttons:
             button.on_click(lambda button: self._guess(button.description))
-            self.buttons.append(button)
-        self.status = ipywidgets.HTML()
-        self.clip = ipywidgets.VBox()
-        super().__init__([self.status, self.clip, ipywidgets.Box(self.buttons, layout={"flex_flow": "row wrap"})])
-        self._next()
+        self.undo = control(widgets.Button, "Undo", "Take the last guess back", icon="undo")
+        self.undo.on_click(lambda _: self._undo())
+        self.reveal = control(widgets.Button, "Show who made them", "The end of the test", button_style="primary")
+        self.reveal.on_click(lambda _: self._finish())
+        self.status, self.clip = widgets.HTML(), widgets.VBox()
+        self.heard = widgets.Button(layout={"display": "none"}).add_class("midigen-heard")  # for the script of PAGE
+        self.heard.on_click(lambda _: self._listened())
+        row = widgets.Box([*self.buttons, self.undo, self.reveal, self.heard], layout={"flex_flow": "row wrap"})
+        super().__init__([self.status, self.clip, row])
+        self.add_class("midigen-test")
+        self._show_clip()
 
     def _guess(self, name):
-        if len(self.guesses) < len(self._clips):
+        if not self.buttons[0].disabled:  # the second press of a double click comes before the next clip was heard
             self.guesses.append((self._clips[len(self.guesses)][0], name))
-            self._next()
+            self._show_clip()
 
-    def _next(self):
+    def _undo(self):
+        self.guesses.pop()
+        self._show_clip()
+
+    def _listened(self):
+        self._heard = max(self._heard, len(self.guesses) + 1)
+        self._show_state()
+
+    def _show_clip(self):
         number = len(self.guesses)
-        if number == len(self._clips):
-            return self._finish()
-        self.status.value = f'<span role="status">Clip {number + 1} of {len(self._clips)}. Who made it?</span>'
-        page = player(self._clips[number][1], title=f"Clip {number + 1}").html
-        self._pages.append(page)
-        self.clip.children = [show_html(f'{HIDE_ROLL}<div class="midigen-blind">{page}</div>', f"Clip {number + 1}")]
+        title, clip = f"Clip {number + 1}", self._clips[number : number + 1]
+        pages = [PAGE.replace("{{PLAYER}}", player(roll, title=title).html) for _, roll in clip]
+        self.clip.children = [page(text, title) for text in pages]
+        self._show_state()
+
+    def _show_state(self):
+        """Which buttons can be pressed, and what is to be done."""
+        number, count = len(self.guesses), len(self._clips)
+        wait, end = number >= self._heard, number == count
+        for button in self.buttons:
+            button.disabled = wait or end
+        self.undo.disabled, self.reveal.layout.display = number == 0, None if end else "none"
+        what = "Listen to it, then say who made it." if wait else "Who made it?"
+        text = f"All {count} clips are guessed." if end else f"Clip {number + 1} of {count}. {what}"
+        self.status.value = f'<span role="status">{text}</span>'
 
     def _finish(self):
-        for button in self.buttons:
-            button.disabled = True
-        self.status.value = self._result()
-        answers = []
-        for i, ((truth, said), page) in enumerate(zip(self.guesses, self._pages), start=1):
-            answer = f"Clip {i} was {truth}; you said {said}."
-            answers.append(show_html(f"<p>{html.escape(answer)}</p>{page}", answer))
-        self.clip.children = answers
-
-    def _result(self):
-        """The number of right guesses, and how likely luck alone is to reach it."""
+        """Show the number of right guesses, how likely luck alone is to reach it, and every answer."""
         clips, right = len(self.guesses), sum(truth == said for truth, said in self.guesses)
         chance = luck(right, clips, len(self._names))
         often = "Luck does that well too often to say that you hear a difference."
         verdict = "That is rarely luck: you hear a difference." if chance < 0.05 else often
-        return (
+        self.status.value = (
             f'<div role="status"><b>{right} of {clips} right.</b> Guessing blindly gives {right} or more in '
             f"{100 * chance:.1f} % of such tests. {verdict}</div>"
         )
+        self.undo.disabled, self.reveal.layout.display, self.clip.children = True, "none", []
+        for i, ((truth, said), (_, roll)) in enumerate(zip(self.guesses, self._clips), start=1):
+            answer = f"Clip {i} was {truth}; you said {said}."
+            shown = page(f"<p>{html.escape(answer)}</p>{player(roll, title=f'Clip {i}').html}", answer)
+            self.clip.children = (*self.clip.children, shown)
