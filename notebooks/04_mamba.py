@@ -666,10 +666,10 @@ finding(max(recorded["03"]) < min(recorded["04"]), "The worst of three LSTMs is 
 # change stays if nats per frame fall by more than the seeds differ. They rise. So the composer goes on as it was, **an
 # LSTM with chords**, and the row stays in the table.
 #
-# Two caveats. Processor time is not a perfect clock, because other work on the machine slows memory: this run's SSD,
-# at 1.31, is better than all three recorded. And nothing here is about an hour of training or a GPU. On MAESTRO the
-# shipped Mamba reaches 3.11 nats and the shipped LSTM 3.53 on the test split, but they differ in size, windows and
-# learning rate, so that settles nothing.
+# Two caveats. Processor time is not a perfect clock, because other work on the machine slows memory: this run's SSD, at
+# 1.31, is better than all three recorded. And nothing here is about an hour of training or a GPU. The arena in
+# `docs/results.md` repeats the race on the test split with networks of two million parameters, five minutes and three
+# seeds: the LSTM again leads by speed, and frame for frame Mamba is ahead.
 #
 # Listen to both, after the same beginning from validation.
 
@@ -683,12 +683,12 @@ piano_roll_to_midi(music, MIDI_CONFIG, MIDI_DATA / "generated" / "04_mamba.mid")
 player(music, seed_frames=len(seed), title="Mamba (SSD), 40 s", composer=f"goes on from {piece.title}")
 
 # %% [markdown]
-# The second one also lies in `midi_data/generated/04_mamba.mid`.
+# The second one lies in `midi_data/generated/04_mamba.mid`, too.
 #
 # ## How far back does it look?
 #
 # A large memory is of no use if nothing in it matters. So take memory away and measure the damage: let a network forget
-# everything, `hidden` and all, every 16 frames, every 64, every 256, or never. (Our rolls end after 960 frames, 60 s.)
+# everything, `hidden` and all, every 16 frames, every 64, every 256, or never.
 #
 # One trap: right after a reset a network is lost for some frames. That is the price of a cold start, not of a short
 # memory. So we also count *late* frames only, those in the second half of each block of 64: with a reset every 64 they
@@ -825,13 +825,12 @@ figure("delta_phrase")
 # **Finding.** Head 3 of block 3 forgets half within 1.16 s in its most forgetful frames, and in 144.6 s at the pace of
 # its calmest ones. Its Δ leaps at an onset: it takes in much more than elsewhere and wipes little. Then it holds, like
 # the toy's clock between symbols. Head 8 of block 4 does the reverse: it is most forgetful, at 0.11 s, while notes are
-# held, and calm, at 41.3 s, where they begin. This looks like one memory of how a chord began and another of how it
-# goes on; to prove it, one would have to switch the heads off.
+# held, and calm, at 41.3 s, where they begin. To prove what they are for, one would have to switch the heads off.
 #
-# The caveat: Δ is only one of three choices, and B and C choose, too. And onsets of a chorale fall on the beat, so a
-# head that seems to follow onsets may follow the beat.
+# The caveat: B and C choose, too. And onsets of a chorale fall on the beat, so a head that seems to follow onsets may
+# follow the beat.
 #
-# The picture lies in `midi_data/generated/04_delta.png`.
+# The picture: `midi_data/generated/04_delta.png`.
 #
 # ## Summary
 #
@@ -909,5 +908,7 @@ figure("delta_phrase")
 #   [arXiv 2309.12252](https://arxiv.org/abs/2309.12252); Xavier Gonzalez et al., ELK, NeurIPS 2024,
 #   [arXiv 2407.19115](https://arxiv.org/abs/2407.19115); Federico Danieli et al., ParaRNN, 2025,
 #   [arXiv 2510.21450](https://arxiv.org/abs/2510.21450).
+# - Gu et al., S4D, 2022, [arXiv 2206.11893](https://arxiv.org/abs/2206.11893); Zhang and Sennrich, RMSNorm, 2019,
+#   [arXiv 1910.07467](https://arxiv.org/abs/1910.07467).
 # - [mamba.py](https://github.com/alxndrTL/mamba.py) by Alexandre Torres-Leguet and
 #   [mamba-minimal](https://github.com/johnma2006/mamba-minimal) by John Ma: Mamba in plain PyTorch.
