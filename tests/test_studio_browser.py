@@ -66,7 +66,7 @@ def open_notebook(chromium, lab):  # noqa: F811
         page.on("request", lambda request: addresses.append(request.url))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{address}/doc/tree/test.ipynb?token=test&reset")
+        page.goto(f"{address}/doc/tree/test.ipynb?token=test&reset", timeout=60000)
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60000)
         return page
 
