@@ -35,7 +35,8 @@ render: setup  ## Run the notebooks' scripts and write the notebooks (ARGS=02_pi
 	$(RUN) tools.rendering $(ARGS)
 
 html: setup  ## Write the course as pages that need no network: build/html/index.html
-	$(RUN) tools.website $(ARGS)
+	$(RUN) sphinx -q -c docs -d build/doctrees . build/html
+	@echo build/html/index.html
 
 student: setup  ## Write the notebooks without outputs and solutions: build/student, build/student.zip
 	$(RUN) tools.student $(ARGS)

@@ -40,7 +40,7 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page):
 def test_every_page_of_docs_is_linked_from_the_readme_which_is_short():
     readme = read(ROOT / "README.md")
     for page in (ROOT / "docs").glob("*.md"):
-        assert f"(docs/{page.name})" in readme, page.name
+        assert f"(docs/{page.name})" in readme or page.name == "index.md", page.name  # the site's own front
     assert len(readme.split()) <= 1800
 
 
