@@ -30,7 +30,8 @@ nb_merge_streams = True
 nb_ipywidgets_js = {}  # would come from a server
 nb_code_prompt_show = "Show the set-up"
 nb_code_prompt_hide = "Hide the set-up"
-copybutton_selector = "div.highlight-python pre, div.highlight-ipython3 pre, div.highlight-default pre"
+copybutton_selector = "div:not(.output) > div.highlight pre"
+highlight_language = "none"  # a block without a language holds commands
 
 default_role = "py:obj"  # `name` in a docstring leads to that name, if this folder has it
 add_module_names = False
@@ -69,8 +70,8 @@ def setup(app):
     app.connect("builder-inited", write_live_page)
     app.connect("source-read", prepare)
     app.connect("autodoc-process-docstring", mend_docstring, priority=400)  # napoleon comes at 500
-    app.connect("html-page-context", escape_title)
-    app.connect("html-page-context", offer_script, priority=502)  # the theme makes its buttons at 501
+    app.connect("html-page-context", escape_title, priority=502)
+    app.connect("html-page-context", offer_script, priority=502)  # after the theme, which makes its buttons at 501
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
 
 
