@@ -5,6 +5,7 @@ CONSTRAINTS ?= constraints.txt
 TORCH_INDEX ?=
 VENV := .venv
 RUN := $(VENV)/bin/python -m
+export OMP_WAIT_POLICY ?= PASSIVE  # also where a notebook imports torch first; see midigen_utils/__init__.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo notebooks lab render html student data train generate live doctor test test-notebooks test-slow test-browser mutants lint check clean
@@ -38,7 +39,7 @@ html: setup  ## Write the course as pages that need no network: build/html/index
 	$(RUN) sphinx -q -c docs -d build/doctrees . build/html
 	@echo build/html/index.html
 
-student: setup  ## Write the notebooks without outputs and solutions: build/student, build/student.zip
+student: setup  ## Write what a class is given, and what grades its hand-ins: build/student.zip, build/student-grading
 	$(RUN) tools.student $(ARGS)
 
 data: setup  ## Download MAESTRO (58 MB) and build its piano rolls

@@ -12,6 +12,9 @@ from importlib import import_module
 # of stopping the program. Where torch is imported before this package, it has to be set before Python starts.
 if sys.platform == "darwin":
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+# This, too: threads that spin while they wait take the processor from the thread that they wait for, as soon as another
+# program is busy.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
     "config": "MIDI_CONFIG NUM_PITCHES SEQUENCE_LENGTH STRIDE BATCH_SIZE LEARNING_RATE GRAD_CLIP NUM_EPOCHS "

@@ -25,6 +25,7 @@ def report():
         f"Python       {platform.python_version()} on {platform.system()} {platform.machine()}",
         *(f"{package:<12} {_version(package)}" for package in PACKAGES),
         f"device       {device.type}, computes in {precision}, {torch.get_num_threads()} CPU threads",
+        f"threads      OMP_WAIT_POLICY={os.environ['OMP_WAIT_POLICY']} (PASSIVE: they sleep while they wait)",
         f"sound        {fluidsynth_missing() or 'FluidSynth'}",
         f"Bach         {_corpus(BACH_FOLDER) or 'built from music21 when first needed'}",
         f"MAESTRO      {_corpus(MAESTRO_FOLDER) or 'not here: python -m midigen_utils data'}",

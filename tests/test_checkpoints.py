@@ -315,3 +315,13 @@ def test_a_file_that_makes_torch_print_its_numbers_is_refused_at_once(tmp_path):
     with pytest.raises(ValueError, match="c.pt: refused"):
         load_checkpoint(path)
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("name", ["mamba", "lstm", "midi_data/pretrained/mamba.pt"])
+def test_without_a_clone_the_weights_of_pianists_are_missed_in_one_clear_message(
+    name, midi_data, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match='^.*come with a clone.*licence.*take "bach" instead') as told:
+        load_model(name)
+    assert len(str(told.value).splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The site that `make html` writes, built once, with a notebook of a stranger in it; and notebooks for a class."""
+"""The site that `make html` writes, built once, with a notebook of a stranger in it."""
 
 import ast
 import html
@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,8 +21,8 @@ from test_player_browser import chromium, start, wait_for  # noqa: F401
 
 import midigen_utils
 from midigen_utils.show.player import player
-from tools import rendering, run, statistics, student
-from tools.student import SOLUTIONS, write_student_notebooks
+from tools import rendering, statistics, student
+from tools.student import SOLUTIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated")  # what Sphinx's extensions do is not ours to mend
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,50 +34,12 @@ A paragraph with $a < b$ in it. Go on to [the first](00_start_here.ipynb), or to
 [one that is missing](09_missing.ipynb).
 
 $$h_t = e^{{\\Delta A}} h_{{t-1}} + \\text{{what comes in}}$$"""
-SECRET = "answer = 6 * 7"
-FIRST = """# 00 · First: a toy
-
-A paragraph with $a < b$ in it. In this toy you
-
-- go on to [the second](01_second.ipynb#More), or to [one that is missing](09_missing.ipynb).
-
-$$h_t = e^{\\Delta A} h_{t-1} + \\text{what comes in}$$"""
 
 
 def write_notebook(path, *cells):
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
     nbformat.write(v4.new_notebook(cells=list(cells), metadata={"language_info": {"name": "python"}}), path)
-
-
-@pytest.fixture
-def course(midi_data):
-    """A clone with three small notebooks; returns its folder."""
-    folder = midi_data.parent / "notebooks"
-    folder.mkdir(parents=True)
-    shown = v4.new_output(
-        "execute_result", {"text/html": player(np.eye(64, 88), title="Stairs").html}, execution_count=1
-    )
-    progress, controls = (
-        v4.new_output(
-            "display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": text}
-        )
-        for text in ("epoch 1:   0%|    | 0/9", "VBox(children=(Dropdown()))")
-    )
-    drawn = v4.new_output("display_data", {**controls.data, "text/html": "<p>a drawing of the controls</p>"})
-    write_notebook(
-        folder / "00_first.ipynb",
-        v4.new_markdown_cell(FIRST),
-        v4.new_code_cell("player(roll)", outputs=[shown], execution_count=1),
-        v4.new_code_cell("studio()", outputs=[progress, controls, drawn], execution_count=2),
-    )
-    write_notebook(
-        folder / "01_second.ipynb",
-        v4.new_markdown_cell("# 01 · Second\n\n## More\n\nSee [Solutions](A6_solutions.ipynb)."),
-        v4.new_code_cell('answer = ...\n\ncheck("01.1", answer)', outputs=[v4.new_output("stream", text="42\n")]),
-    )
-    write_notebook(folder / "A6_solutions.ipynb", v4.new_markdown_cell("# A6 · Solutions"), v4.new_code_cell(SECRET))
-    return midi_data.parent
 
 
 def widget(text, **drawing):
@@ -255,33 +216,6 @@ def test_a_repository_is_known_by_its_origin_or_by_the_project(tmp_path, monkeyp
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", "git@github.com:one/midi.gen.git"], check=True)
     assert conf.repository(tmp_path) == "one/midi.gen"
-
-
-def test_students_get_the_exercises_without_outputs_and_solutions(course):
-    path = write_student_notebooks(course / "build" / "student")
-    folder = course / "build" / "student"
-    assert sorted(path.name for path in folder.glob("*.ipynb")) == ["00_first.ipynb", "01_second.ipynb"]
-    for path_ in folder.glob("*.ipynb"):
-        notebook = nbformat.read(path_, as_version=4)
-        nbformat.validate(notebook)
-        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
-    text = (folder / "01_second.ipynb").read_text(encoding="utf-8")
-    assert "check(" in text and "A6_solutions.ipynb" not in text and SECRET not in text and "42" not in text
-    with zipfile.ZipFile(path) as file:
-        assert file.namelist() == ["notebooks/00_first.ipynb", "notebooks/01_second.ipynb"]
-        assert file.read("notebooks/01_second.ipynb").decode() == text
-    first = path.read_bytes()
-    assert write_student_notebooks(folder).read_bytes() == first
-
-
-def test_the_tools_are_commands_whose_errors_are_one_line(course, capsys):
-    student.main(["--output", str(course / "class")])
-    assert capsys.readouterr().out == f"{course / 'class.zip'}\n"
-    (course / "mine").mkdir()
-    (course / "mine" / "letter.txt").write_text("mine")
-    with pytest.raises(SystemExit, match=r"^error: .*mine holds something else: give a folder that is new or empty$"):
-        run(lambda: student.main(["--output", str(course / "mine")]))
 
 
 @pytest.mark.parametrize("tool", [rendering, statistics, student])

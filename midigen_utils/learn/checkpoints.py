@@ -55,6 +55,11 @@ def load_checkpoint(path):
     for folder in (files.PRETRAINED, files.MIDI_DATA / "pretrained"):
         if not Path(path).exists() and (folder / f"{path}.pt").is_file():
             path = folder / f"{path}.pt"
+    if not Path(path).is_file() and Path(path).stem in ("mamba", "lstm"):
+        raise FileNotFoundError(
+            f"{path}: these weights come with a clone or a class's ZIP, not with the package alone, whose licence they "
+            'do not share; take "bach" instead, or put them into midi_data/pretrained'
+        )
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no checkpoint there; train first (`make train`), or give the path of one")
     try:
