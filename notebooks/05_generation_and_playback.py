@@ -466,8 +466,9 @@ share = ...
 check("05.4", share, music)
 
 # %% [markdown]
-# Play with it: choose a network, a beginning and a temperature, press Generate, and compare takes. Under each stands
-# the Python that makes the same music.
+# Play with it: choose a network, a beginning and a temperature, hear the seed, press Generate, and compare takes. Each
+# take has a new random number unless you pin it; *Go on from here* makes a take the seed of the next one. Under each
+# stands the Python that makes the same music.
 
 # %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "The studio: run the cell to get its controls."}, "image": {"alt": "Controls for model, beginning, temperature and length, and a button Generate"}}
 studio({"composer 05": composer, "Bach's network": bach}, corpus)
@@ -719,8 +720,9 @@ for right in range(6, 11):
 # luck, and eight may be. Few clips prove little the other way, too: somebody who really hears the difference seven
 # times in ten gets nine or more in only 15 of 100 tests.
 #
-# Run the cell, turn the volume up, press a button after each clip. At the end you see who made what, and what luck
-# would have done. The seeds are left out, because they are real.
+# Run the cell, turn the volume up, and listen to each clip; after three seconds you can say who made it, and Undo takes
+# a guess back. At the end, press *Show who made them*: you see who made what, and what luck would have done. The seeds
+# are left out, because they are real.
 
 # %% tags=["nbval-ignore-output"]
 blind_test({"Bach": list(clips["Bach"][:10]), "his network": list(clips["Bach's network"][-10:])})
