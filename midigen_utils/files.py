@@ -18,6 +18,9 @@ MIDI_DATA = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").exists() else Path.cwd(
 #: Weights that come with the package: Bach's network and the composers of the notebooks.
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 
+#: Counts of MAESTRO, for comparison where MAESTRO itself is not at hand.
+MAESTRO_STATISTICS = Path(__file__).resolve().parent / "data" / "maestro_statistics.json"
+
 
 def find_data(name):
     """``Path`` of a corpus's folder ``name``: in ``$MIDIGEN_DATA`` if it is there, else in ``midi_data/``.

@@ -25,7 +25,7 @@ from midigen_utils.config import MIDI_CONFIG, scaled
 from midigen_utils.data import SPLITS, Notes, durations, keys_sounding, load_corpus, midi_to_piano_roll, notes_to_roll
 from midigen_utils.data import read_notes, read_pedal, sustained
 from midigen_utils.exercises import check, finding
-from midigen_utils.files import MIDI_DATA
+from midigen_utils.files import MAESTRO_STATISTICS, MIDI_DATA
 from midigen_utils.show import figure, note_name, player, plot_histogram, plot_two_rolls
 
 # %% [markdown]
@@ -213,7 +213,7 @@ assert not titles["validation"] & titles["test"]
 # is MAESTRO.
 
 # %%
-maestro = json.loads((MIDI_DATA / "maestro_statistics.json").read_text(encoding="utf-8"))["histograms"]
+maestro = json.loads(MAESTRO_STATISTICS.read_text(encoding="utf-8"))["histograms"]
 
 
 def compare(values, measure, label, **options):
@@ -495,6 +495,10 @@ fig, ax = compare(sounding, "keys_pedal", "keys that sound")
 _ = ax.set(xlim=(-0.5, 20))
 four = np.mean(sounding == 4)
 finding(four > 0.7, f"exactly four keys sound in {100 * four:.1f} % of the frames")
+
+# %%
+(MIDI_DATA / "generated").mkdir(parents=True, exist_ok=True)
+fig.savefig(MIDI_DATA / "generated" / "01_keys_that_sound.png")  # yours to keep: what four voices are, beside ten fingers
 
 # %% [markdown]
 # **Finding.** Four voices give four keys: exactly four sound in 82.4 % of the frames. Pianists with a pedal reach ten

@@ -36,7 +36,7 @@ from midigen_utils.config import MIDI_CONFIG, SEQUENCE_LENGTH, scaled
 from midigen_utils.data import COLUMNS, SPLITS, Notes, durations, keys_sounding, load_corpus, load_piano_rolls
 from midigen_utils.data import midi_to_piano_roll, pedal_rate, piano_roll_to_midi, read_notes, read_pedal, write_midi
 from midigen_utils.exercises import check
-from midigen_utils.files import MIDI_DATA
+from midigen_utils.files import MAESTRO_STATISTICS, MIDI_DATA
 from midigen_utils.learn import SequenceDataset, evaluate, export_model, fit, fit_baselines, load_model
 from midigen_utils.models import MusicMamba, generate_music
 from midigen_utils.show import BLUE, GREEN, GREY, ORANGE, PINK, note_name, player, plot_histogram
@@ -285,7 +285,7 @@ assert np.allclose(start, [seconds_at(beat) for beat in range(40)])
 every = [read_notes(path, sustain=False) for path in table]
 chorales = [read_notes(piece.path, sustain=False) for piece in bach.pieces[:LISTED]]
 chorale_rolls = [midi_to_piano_roll(piece.path, MIDI_CONFIG) for piece in bach.pieces[:LISTED]]
-maestro = json.loads((MIDI_DATA / "maestro_statistics.json").read_text(encoding="utf-8"))["histograms"]
+maestro = json.loads(MAESTRO_STATISTICS.read_text(encoding="utf-8"))["histograms"]
 
 
 def of_all(pieces, measure):

@@ -29,7 +29,7 @@ from midigen_utils.config import MIDI_CONFIG, scaled, velocity_to_bin
 from midigen_utils.data import Notes, load_corpus, load_piano_rolls, notes_to_roll, piano_roll_to_midi, read_notes
 from midigen_utils.data import read_pedal, roll_to_notes, sustained
 from midigen_utils.exercises import finding
-from midigen_utils.files import MIDI_DATA
+from midigen_utils.files import MAESTRO_STATISTICS, MIDI_DATA
 from midigen_utils.learn import evaluate, fit, load_checkpoint, load_model
 from midigen_utils.models import MusicLSTM
 from midigen_utils.show import figure, player, plot_two_rolls
@@ -45,7 +45,7 @@ TAUGHT = scaled(full=12, fast=3)  # pieces of the training that is stopped
 rolls, corpus = load_piano_rolls(load_corpus(CORPUS))
 files = [p.path for p in corpus.split("validation")[:FILES]]
 played = [read_notes(path) for path in files]
-counts = json.loads((MIDI_DATA / "maestro_statistics.json").read_text(encoding="utf-8"))["histograms"]
+counts = json.loads(MAESTRO_STATISTICS.read_text(encoding="utf-8"))["histograms"]
 
 # %% [markdown]
 # Here is the music that we repair: the harmonies of the first four bars of a famous prelude. A bar is a short stretch

@@ -18,7 +18,7 @@ from tools import statistics
 from tools.statistics import MEASURES
 
 FS = MIDI_CONFIG["fs"]
-SHIPPED = Path(__file__).parent.parent / "midi_data" / "maestro_statistics.json"
+SHIPPED = files.MAESTRO_STATISTICS
 
 
 def make_notes(*rows):
@@ -189,7 +189,7 @@ def test_corpus_statistics_counts_every_note_and_says_what_it_is(tmp_path):
 
 
 def test_statistics_file_is_the_same_for_any_order_and_is_replaced_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MIDI_DATA", tmp_path / "out")
+    monkeypatch.setattr(files, "MAESTRO_STATISTICS", tmp_path / "out" / "maestro_statistics.json")
     paths = [write_performance(tmp_path / f"{i}.mid", seconds=4.1 + i) for i in range(4)]
     found = statistics.write_statistics({"train": paths})
     written = tmp_path / "out" / "maestro_statistics.json"

@@ -1,4 +1,4 @@
-"""Write `midi_data/maestro_statistics.json` from the MAESTRO at hand: `python -m tools.statistics`."""
+"""Write `midigen_utils/data/maestro_statistics.json` from the MAESTRO at hand: `python -m tools.statistics`."""
 
 import argparse
 import json
@@ -54,12 +54,12 @@ def write_statistics(paths_by_split, output_path=None):
 
     Args:
         paths_by_split: dict of lists of MIDI paths by name of the split.
-        output_path: default `midi_data/maestro_statistics.json`; replaced whole or not at all.
+        output_path: default `midigen_utils/data/maestro_statistics.json`; replaced whole or not at all.
 
     Returns:
         The dict that was written. Raises as `corpus_statistics`.
     """
-    output_path = Path(output_path or files.MIDI_DATA / "maestro_statistics.json")
+    output_path = Path(output_path or files.MAESTRO_STATISTICS)
     cut_by_asap = any("--excerpt" in str(path) for paths in paths_by_split.values() for path in paths)
     statistics = corpus_statistics(paths_by_split, ASAP_SOURCE if cut_by_asap else MAESTRO_SOURCE, MAESTRO_LICENCE)
     text = re.sub(r"\[[^\]]*\]", lambda numbers: " ".join(numbers[0].split()), json.dumps(statistics, indent=1))
@@ -155,7 +155,7 @@ def main(arguments=None):
     argparse.ArgumentParser("python -m tools.statistics", description=__doc__.splitlines()[0]).parse_args(arguments)
     corpus = load_maestro()
     write_statistics({split: [piece.path for piece in corpus.split(split)] for split in SPLITS})
-    print(files.MIDI_DATA / "maestro_statistics.json")
+    print(files.MAESTRO_STATISTICS)
 
 
 if __name__ == "__main__":

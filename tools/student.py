@@ -18,7 +18,7 @@ from tools.rendering import rendered_notebooks
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = "A6_solutions"
 ANSWERS = "midigen_utils/exercises_answers.py"
-BESIDE = ("constraints.txt", "LICENSE", "benchmarks/music.py", "docs/glossary.md", "midi_data/maestro_statistics.json")
+BESIDE = ("constraints.txt", "LICENSE", "benchmarks/music.py", "docs/glossary.md")
 WEIGHTS = ("midi_data/pretrained/README.md", "midi_data/pretrained/mamba.pt", "midi_data/pretrained/lstm.pt")
 README = """# midigen
 
