@@ -138,7 +138,12 @@ def test_the_demo_walks_the_whole_road(midi_data, tunes, small_models, monkeypat
     assert {path.suffix for path in (midi_data / "generated").iterdir()} == {".mid", ".wav", ".png", ".html"}
     said = capsys.readouterr().out
     assert (midi_data / "generated" / "demo.html").is_file()
-    printed = ("--seed 8 --name bach", "utils train --epochs 1", "--seconds 24 --name demo", "make notebooks")
+    printed = (
+        "--seed 8 --name bach",
+        "utils train --ssm ssd --head chords",
+        "--seconds 24 --name demo",
+        "make notebooks",
+    )
     assert all(words in said for words in printed)
 
 
