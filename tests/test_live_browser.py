@@ -305,10 +305,10 @@ def test_a_duet_is_answered_as_long_and_saved_as_it_was_heard(open_live, tmp_pat
     assert save(page, "#wav", tmp_path / "a.wav") == "duet.wav"
     with wave.open(str(tmp_path / "a.wav")) as file:
         rate = file.getframerate()
-        heard = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32767
+        heard = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2) / 32767
     assert len(heard) / rate == pytest.approx(notes.end.max() + TAIL, abs=0.01)
     piano = numpy_piano(notes, rate)[: len(heard)]  # of the notes in the MIDI file, whose times are rounded to ms
-    quiet, loud = np.abs(heard).max(), np.corrcoef(piano, heard[: len(piano)])[0, 1]
+    quiet, loud = np.abs(heard).max(), np.corrcoef(piano.ravel(), heard[: len(piano)].ravel())[0, 1]
     assert quiet == pytest.approx(PEAK, abs=0.01) and loud > 0.9
 
 

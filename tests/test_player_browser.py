@@ -189,9 +189,10 @@ def test_the_browser_plays_the_same_piano_as_numpy(open_page, tmp_path):
     assert save(page, ".midigen-wav", tmp_path / "a.wav") == "music.wav"
     with wave.open(str(tmp_path / "a.wav")) as file:
         rate = file.getframerate()
-        heard = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2") / 32767
+        assert (file.getnchannels(), rate) == (2, 44100)
+        heard = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").reshape(-1, 2) / 32767
     notes, seconds = as_notes(roll)
-    expected = np.zeros(round((seconds + TAIL) * rate))
+    expected = np.zeros((round((seconds + TAIL) * rate), 2))
     raw = numpy_piano(notes, rate)[: len(expected)]
     expected[: len(raw)] = raw * PEAK / np.abs(raw).max()
     assert len(heard) == len(expected)

@@ -30,6 +30,11 @@ def notes_of(*rows):
     return Notes(np.array(start, float), np.array(end, float), np.array(pitch), np.array(velocity))
 
 
+def mono(*rows, rate=RATE):
+    """The numpy piano playing (start, end, pitch, velocity) tuples: the mean of left and right."""
+    return numpy_piano(notes_of(*rows), rate).mean(axis=1)
+
+
 def a_roll(seconds=2.0):
     roll = np.zeros((int(seconds * 16), 88), dtype=np.float32)
     roll[:16, 39] = 0.5
@@ -97,7 +102,7 @@ def test_the_other_package_named_fluidsynth_is_recognised(monkeypatch):
 def test_without_fluidsynth_the_numpy_piano_plays(no_library):
     sound = synthesize(a_roll())
     notes, _ = as_notes(a_roll())
-    raw = numpy_piano(notes, RATE)[: RATE * 2]
+    raw = numpy_piano(notes, RATE).mean(axis=1)[: RATE * 2]
     assert np.corrcoef(sound[: len(raw)], raw)[0, 1] > 0.999
     assert np.sqrt(np.mean(sound**2)) > 0.01
 
@@ -105,7 +110,7 @@ def test_without_fluidsynth_the_numpy_piano_plays(no_library):
 def test_with_fluidsynth_it_plays():
     needs_fluidsynth()
     sound = synthesize(a_roll())
-    raw = numpy_piano(as_notes(a_roll())[0], RATE)[: RATE * 2]
+    raw = numpy_piano(as_notes(a_roll())[0], RATE).mean(axis=1)[: RATE * 2]
     assert abs(np.corrcoef(sound[: len(raw)], raw)[0, 1]) < 0.9  # it is not the numpy piano
     assert np.sqrt(np.mean(sound**2)) > 0.01
     spectrum = np.abs(np.fft.rfft(sound[: RATE // 2]))
@@ -154,7 +159,7 @@ def test_notes_end_without_a_click():
     """At a note's end no jump between samples is larger than the sound before it already makes."""
     for pitch in (28, 48, 60, 72, 96):
         for held in (0.0625, 0.4, 1.3):
-            sound = numpy_piano(notes_of((0, held, pitch, 100)))
+            sound = mono((0, held, pitch, 100))
             end = round(held * RATE)
             jumps = np.abs(np.diff(np.append(sound, 0)))
             before = jumps[max(0, end - RATE // 20) : end - 1].max()
@@ -163,27 +168,28 @@ def test_notes_end_without_a_click():
 
 
 def test_long_notes_die_away_without_a_click():
-    sound = numpy_piano(notes_of((0, 20, 21, 127)))
-    assert np.abs(sound[9 * RATE :]).max() == 0
+    sound = mono((0, 20, 21, 127))
+    assert np.abs(sound[9 * RATE :]).max() < 1e-5
     assert np.abs(sound[int(7.99 * RATE) :]).max() < 1e-2 * np.abs(sound).max()
 
 
 def test_notes_start_at_zero():
-    assert numpy_piano(notes_of((0, 1, 60, 127)))[0] == 0
+    assert mono((0, 1, 60, 127))[0] == 0
 
 
 def test_loudness_is_even_over_the_registers():
-    """Half a second of each of the 88 keys: RMS within 7 dB, 1 dB up to middle C, at any velocity."""
+    """Half a second of each of the 88 keys: power within 7.5 dB, 1.2 dB up to middle C, at any velocity."""
     for velocity in (20, 64, 120):
         sounds = [numpy_piano(notes_of((0, 0.5, pitch, velocity)))[: RATE // 2] for pitch in range(21, 109)]
-        decibels = [20 * np.log10(np.sqrt(np.mean(sound**2))) for sound in sounds]
-        assert max(decibels) - min(decibels) < 7
-        assert max(decibels[:40]) - min(decibels[:40]) < 1
+        decibels = [10 * np.log10(np.mean(sound**2)) for sound in sounds]
+        assert max(decibels) - min(decibels) < 7.5
+        assert max(decibels[:40]) - min(decibels[:40]) < 1.2
 
 
-def test_harder_is_louder_and_brighter():
+@pytest.mark.parametrize("pitch", [24, 48, 72, 96])
+def test_harder_is_louder_and_brighter(pitch):
     def loudness_and_centre(velocity):
-        sound = numpy_piano(notes_of((0, 1, 48, velocity)))
+        sound = mono((0, 1, pitch, velocity))
         power = np.abs(np.fft.rfft(sound)) ** 2
         return power.sum(), (power * np.arange(len(power))).sum() / power.sum()
 
@@ -192,9 +198,67 @@ def test_harder_is_louder_and_brighter():
     assert list(centre) == sorted(centre)
 
 
+def spectrum_of(sound):
+    """Frequencies, and the energy at each."""
+    return np.fft.rfftfreq(len(sound), 1 / RATE), np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
+
+
+@pytest.mark.parametrize(("pitch", "low", "high"), [(24, 900, 1300), (36, 1400, 1800), (48, 1400, 2000)])
+def test_the_bass_is_as_full_as_that_of_a_recorded_piano(pitch, low, high):
+    """TimGM6mb has 99 % of the energy of C1, C2 and C3 below 1,000, 1,600 and 1,450 Hz."""
+    energy, frequency = np.abs(np.fft.rfft(mono((0, 1, pitch, 64))[:RATE])) ** 2, np.arange(RATE // 2 + 1)
+    assert low < frequency[np.searchsorted(energy.cumsum(), 0.99 * energy.sum())] < high
+
+
+def test_the_hammer_is_heard_between_the_partials_and_only_at_the_blow():
+    """TimGM6mb has -34 dB between the partials of C6."""
+
+    def between(sound):
+        frequency, energy = spectrum_of(sound)
+        off = np.abs(frequency / 1046.5 - np.rint(frequency / 1046.5)) > 0.2
+        return 10 * np.log10(energy[off].sum() / energy.sum())
+
+    sound = mono((0, 2, 84, 64))
+    assert -38 < between(sound[:RATE]) < -28
+    assert between(sound[RATE // 2 : RATE]) < between(sound[: RATE // 2]) - 10
+
+
+def test_low_keys_sound_from_the_left_and_high_ones_from_the_right():
+    sounds = [numpy_piano(notes_of((0, 1, pitch, 64))) for pitch in (21, 43, 86, 108)]
+    left, right = np.array([np.sum(sound**2, axis=0) for sound in sounds]).T
+    assert (np.diff(left / right) < 0).all()
+    assert left[0] > 2 * right[0] and right[-1] > 2 * left[-1]
+
+
+def test_a_small_room_answers_and_is_soon_quiet():
+    struck, damped = mono((0, 0.5, 72, 100)), round((0.5 + 5 * sound_module.PIANO["release"]) * RATE)
+    loudest = np.abs(struck).max()
+    assert 1e-4 * loudest < np.abs(struck[damped + RATE // 20 :]).max() < 0.02 * loudest
+    assert np.abs(struck[-100:]).max() < 2e-3 * loudest
+
+
+def test_the_piano_is_the_same_every_time():
+    first = mono((0, 1, 60, 64))
+    sound_module._key.cache_clear()
+    np.testing.assert_array_equal(mono((0, 1, 60, 64)), first)
+
+
+@pytest.mark.parametrize("engine", ["fluidsynth", "numpy"])
+def test_in_stereo_left_and_right_are_two_columns_and_mono_is_their_mean(engine, monkeypatch):
+    if engine == "fluidsynth":
+        needs_fluidsynth()
+    else:
+        monkeypatch.setattr(sound_module, "fluidsynth_missing", lambda: "not here")
+    stereo, mean = synthesize(a_roll(), sample_rate=44100, stereo=True), synthesize(a_roll(), sample_rate=44100)
+    assert stereo.shape == (len(mean), 2) and stereo.dtype == np.float32
+    assert np.abs(stereo).max() == pytest.approx(0.9, abs=1e-3)
+    assert np.abs(stereo[:, 0] - stereo[:, 1]).max() > 0.01
+    np.testing.assert_allclose(stereo.mean(axis=1) / np.abs(stereo.mean(axis=1)).max() * 0.9, mean, atol=1e-5)
+
+
 def test_low_keys_ring_longer_than_high_ones():
     def half_time(pitch):
-        energy = np.cumsum(numpy_piano(notes_of((0, 8, pitch, 80))) ** 2)
+        energy = np.cumsum(mono((0, 8, pitch, 80)) ** 2)
         return np.searchsorted(energy, energy[-1] / 2)
 
     times = [half_time(pitch) for pitch in (24, 48, 72, 96)]
@@ -202,13 +266,13 @@ def test_low_keys_ring_longer_than_high_ones():
 
 
 def test_keys_above_half_the_sample_rate_are_not_silent():
-    assert np.abs(numpy_piano(notes_of((0, 1, 127, 64)))).max() > 0.1
-    assert np.abs(numpy_piano(notes_of((0, 1, 108, 64)), 8000)).max() > 0.1
+    assert np.abs(mono((0, 1, 127, 64))).max() > 0.1
+    assert np.abs(mono((0, 1, 108, 64), rate=8000)).max() > 0.1
 
 
 def test_each_key_sounds_its_own_note():
     for pitch in range(33, 109, 5):
-        sound = numpy_piano(notes_of((0, 1, pitch, 30)))[:RATE]
+        sound = mono((0, 1, pitch, 30))[:RATE]
         expected = pretty_midi.note_number_to_hz(pitch)
         near = slice(int(expected * 0.97), int(expected * 1.03) + 2)  # 1 Hz a bin
         spectrum = np.abs(np.fft.rfft(sound * np.hanning(RATE)))
@@ -255,6 +319,12 @@ def test_wav_file_holds_the_samples(tmp_path):
         stored = np.frombuffer(file.readframes(10), dtype="<i2")
     assert stored.tolist() == [0, 16384, -16384, 32767, -32767, 32767]
     assert [p.name for p in path.parent.iterdir()] == ["a.wav"]
+
+
+def test_stereo_wav_file_holds_left_and_right(tmp_path):
+    with wave.open(str(write_wav(np.array([[0, 1], [0.5, -1]]), tmp_path / "a.wav", 44100))) as file:
+        assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (2, 44100, 2)
+        assert np.frombuffer(file.readframes(2), dtype="<i2").tolist() == [0, 32767, 16384, -32767]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

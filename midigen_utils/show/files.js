@@ -1,13 +1,17 @@
 // ---- Files: sound as WAV, notes {on, off, pitch, velocity} in seconds as MIDI ----
 
-function wavFile(samples, rate) {
-  const header = new DataView(new ArrayBuffer(44)), bytes = 2 * samples.length;
+// `channels` are arrays of samples in [-1, 1], such as left and right.
+function wavFile(channels, rate) {
+  const count = channels.length, bytes = 2 * count * channels[0].length;
+  const header = new DataView(new ArrayBuffer(44)), samples = new Int16Array(bytes / 2);
   const text = (at, word) => [...word].forEach((letter, i) => header.setUint8(at + i, letter.charCodeAt()));
   text(0, "RIFF"); header.setUint32(4, 36 + bytes, true); text(8, "WAVEfmt ");
-  header.setUint32(16, 16, true); header.setUint16(20, 1, true); header.setUint16(22, 1, true);  // PCM, mono
-  header.setUint32(24, rate, true); header.setUint32(28, 2 * rate, true);
-  header.setUint16(32, 2, true); header.setUint16(34, 16, true); text(36, "data"); header.setUint32(40, bytes, true);
-  return new Blob([header, Int16Array.from(samples, (sample) => Math.round(32767 * sample))], {type: "audio/wav"});
+  header.setUint32(16, 16, true); header.setUint16(20, 1, true); header.setUint16(22, count, true);  // 1 is PCM
+  header.setUint32(24, rate, true); header.setUint32(28, 2 * count * rate, true);
+  header.setUint16(32, 2 * count, true); header.setUint16(34, 16, true);
+  text(36, "data"); header.setUint32(40, bytes, true);
+  channels.forEach((channel, j) => channel.forEach((sample, i) => { samples[count * i + j] = Math.round(32767 * sample); }));
+  return new Blob([header, samples], {type: "audio/wav"});
 }
 
 function midiFile(notes, seconds, ticks) {

@@ -18,7 +18,7 @@ from ..config import MIDI_CONFIG, count_keys
 from ..data.piano_roll import notes_to_roll
 from ..files import atomic_write, slug
 from .plotting import _octaves, bare_figure, figure_png, plot_piano_roll
-from .sound import PEAK, PIANO, SAMPLE_RATE, TAIL, as_notes
+from .sound import BROWSER_RATE, PEAK, PIANO, TAIL, as_notes
 
 LONGEST = 90  # seconds that a browser is asked to render
 HOW_TO_HEAR = (
@@ -114,7 +114,7 @@ def _embed(data, title, composer, summary, picture):
     heading = f"<strong>{html.escape(title)}</strong>" if title else ""
     if composer:
         heading += f' <span class="midigen-composer">{html.escape(composer)}</span>'
-    sound = {"piano": PIANO, "rate": SAMPLE_RATE, "tail": TAIL, "peak": PEAK}
+    sound = {"piano": PIANO, "rate": BROWSER_RATE, "tail": TAIL, "peak": PEAK}
     values = {
         "ID": hashlib.sha256(f"{music} {title} {composer}".encode()).hexdigest()[:12],
         "NAME": slug(title or "music"),
