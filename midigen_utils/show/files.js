@@ -2,15 +2,12 @@
 
 // `channels` are arrays of samples in [-1, 1], such as left and right.
 function wavFile(channels, rate) {
-  const count = channels.length, bytes = 2 * count * channels[0].length;
-  const header = new DataView(new ArrayBuffer(44)), samples = new Int16Array(bytes / 2);
-  const text = (at, word) => [...word].forEach((letter, i) => header.setUint8(at + i, letter.charCodeAt()));
-  text(0, "RIFF"); header.setUint32(4, 36 + bytes, true); text(8, "WAVEfmt ");
-  header.setUint32(16, 16, true); header.setUint16(20, 1, true); header.setUint16(22, count, true);  // 1 is PCM
-  header.setUint32(24, rate, true); header.setUint32(28, 2 * count * rate, true);
-  header.setUint16(32, 2 * count, true); header.setUint16(34, 16, true);
-  text(36, "data"); header.setUint32(40, bytes, true);
-  channels.forEach((channel, j) => channel.forEach((sample, i) => { samples[count * i + j] = Math.round(32767 * sample); }));
+  const count = channels.length, samples = new Int16Array(count * channels[0].length), bytes = 2 * samples.length;
+  const header = Uint32Array.of(
+    0x46464952, 36 + bytes, 0x45564157,  // "RIFF" and "WAVE": four letters read as a number, the first the lowest byte
+    0x20746d66, 16, 1 | count << 16, rate, 2 * count * rate, 2 * count | 16 << 16,  // "fmt ": PCM of 16 bits
+    0x61746164, bytes);  // "data"
+  for (let i = 0; i < samples.length; i++) samples[i] = Math.round(32767 * channels[i % count][i / count | 0]);
   return new Blob([header, samples], {type: "audio/wav"});
 }
 
