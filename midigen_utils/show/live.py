@@ -16,7 +16,7 @@ from ..config import MIDI_CONFIG, NUM_PITCHES, value_to_bin
 from ..files import atomic_write, slug
 from .player import _fill, _hashes, _inside, _template
 from .plotting import bare_figure, figure_png, plot_piano_roll
-from .sound import BROWSER_RATE, PEAK, PIANO, TAIL
+from .sound import PEAK, PIANO, SAMPLE_RATE, TAIL
 
 TITLE = "Play with a network"
 MODELS = ("MusicMamba", "MusicLSTM")  # those that live.js can run
@@ -101,7 +101,7 @@ def _page(model, title, seeds):
         "network": {"config": config, "tensors": [[name, list(weight.shape)] for name, weight in weights.items()]},
         "seeds": [{"name": str(name), "notes": _notes(roll, bins)} for name, roll in seeds or ()],
         "piano": PIANO,
-        "sound": {"rate": BROWSER_RATE, "peak": PEAK, "tail": TAIL},
+        "sound": {"rate": SAMPLE_RATE, "peak": PEAK, "tail": TAIL},
         "fs": MIDI_CONFIG["fs"],
         "bins": bins,
         "low": MIDI_CONFIG["min_pitch"],

@@ -23,7 +23,7 @@ from ..data.piano_roll import roll_to_notes
 from ..files import atomic_write
 
 SAMPLE_RATE = 22050
-BROWSER_RATE = 44100  # of the player and the live page, which hold notes instead of samples
+BROWSER_RATE = 44100  # of the player, which holds notes instead of samples
 TAIL = 0.5  # seconds after the last note, for its ring
 PEAK = 0.9  # the loudest sample of a piece
 MAX_SECONDS = 3600  # an hour of samples is 300 MB; longer is a mistake
