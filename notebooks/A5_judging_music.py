@@ -1,20 +1,16 @@
 # %% [markdown]
 # # A5 · Judging music: measures, their ceiling, the blind test
 #
-# Is the music any good? Notebook 05 asked it and gave three answers in a few cells: measures, a blind test, a search
-# for copies. This appendix takes the instruments apart. In it you
+# Notebook 05 judged music with measures, a blind test and a search for copies. This appendix takes these instruments
+# apart. In it you
 #
-# - compute eight measures by hand, and find out what each of them cannot notice,
-# - spoil real music in nine ways and see which instrument raises an alarm, and which stays silent,
-# - compute the overlap area of Yang and Lerch, its ceiling, its floor, and an interval that is not too narrow,
-# - let a model judge music by its likelihood, and see what it likes too much,
-# - look for collapses and for copies, also for copies with one note changed,
+# - compute eight measures by hand, and see what each cannot notice when real music is spoilt in nine ways,
+# - compute the overlap area of Yang and Lerch, its ceiling, its floor, and an interval that is wide enough,
+# - let a model judge music by its likelihood, and count collapses and copies,
 # - plan a blind test: how many guesses, how many listeners, what to report.
 #
-# You need notebook 05, a little statistics (mean, standard deviation, correlation, the toss of many coins) and no
-# music theory. Without statistics read *Which is which?*, *Eight measures by hand*, *The bench*, *A measure as a
-# listener*, all figures, and *In a class*, and pass over the code. It runs in about two minutes on two processor
-# cores. Use it before you compare two models of your own, or believe a paper.
+# You need notebook 05 and a little statistics. It runs in about two minutes on two CPU cores. The findings are about
+# Bach's chorales.
 
 # %% tags=["nbval-ignore-output"]
 import os
@@ -37,7 +33,7 @@ from midigen_utils.show import BLUE, GREEN, GREY, NOTE_NAMES, ORANGE, PINK, play
 # %% [markdown]
 # ## Settings
 #
-# As before: Bach's chorales, or after `make data` MAESTRO.
+# Bach's chorales, or after `make data` MAESTRO. Where the code or its output says *row*, it means a frame.
 
 # %% tags=["nbval-ignore-output"]
 CORPUS = os.environ.get("MIDIGEN_CORPUS", "bach")  # or "maestro", after `make data`
@@ -57,12 +53,9 @@ plt.rcParams["figure.dpi"] = 80  # smaller pictures, for a smaller file
 # %% [markdown]
 # ## Which is which?
 #
-# Three clips of twelve seconds. One is **real**. One was **generated**: the pretrained `MusicMamba` read four seconds
-# of a real piece and went on. One is real and **shuffled**: every note begins and ends where it did, but the pitches
-# were dealt anew among the notes. The numbers of the pieces stand in the cell, so that you hear what we heard: change
-# them. The order was drawn.
-#
-# Two functions will be needed all along: from a roll to its notes, and back.
+# Here are three clips of twelve seconds, in an order that was drawn. One is **real**. One was **generated**: the
+# pretrained `MusicMamba` read four seconds of a real piece and went on. One is real and **shuffled**: every note keeps
+# its time, but the pitches were dealt anew among the notes. The first cell goes from a roll to its notes, and back.
 
 
 # %%
@@ -100,25 +93,14 @@ player(trio[1][1], title="Clip 2")
 player(trio[2][1], title="Clip 3")
 
 # %% [markdown]
-# Write your answer down, and by what you knew it. One of the three should be easy. The solution stands below, after the
-# measures have had their turn.
-#
-# ## What a measure is for
-#
-# Nobody can listen to a thousand clips after every change of a model. A **measure** turns a clip into a number, so that
-# two heaps of clips can be compared while we sleep. It can do three things:
-#
-# - **raise an alarm**: half as many notes as real music has, or twice as many, is a fault, whatever else is right,
-# - **say where**: in the pitches, in the rhythm, in how many keys sound together,
-# - **follow a change**: is tonight's model nearer to real music than yesterday's?
-#
-# It cannot say that music is good. A measure looks at one property and is blind to all others. So do not only ask what
-# it sees. What would have to happen to the music for it *not* to notice?
+# Write your answer down, and by what you knew it. The solution follows when the measures have had their turn.
 #
 # ## Eight measures by hand
 #
-# Four seconds of music, eight notes, small enough for pencil and paper. Each note is its MIDI pitch, its first row, and
-# the row after its last (16 rows are a second):
+# A **measure** turns a clip into a number, so that a thousand clips can be compared without listening. It can raise an
+# alarm, but it cannot say that music is good, because it looks at one property and is blind to all others.
+#
+# Take four seconds with eight notes. Each is its MIDI pitch, its first frame, and the frame after its last:
 
 # %% tags=["nbval-check-output"]
 TOY = [(60, 0, 16), (64, 0, 16), (67, 0, 8), (66, 8, 10), (67, 16, 32), (60, 32, 48), (65, 32, 48), (69, 40, 48)]
@@ -129,8 +111,8 @@ for pitch, on, off in TOY:
 pitches, on, off = np.array(TOY).T
 
 # %% [markdown]
-# **Note density** is notes per second. **Polyphony** is how many keys are down at once, on average over the rows in
-# which any is. **Note length** is a mean over notes, in seconds.
+# **Note density** is notes per second. **Polyphony** is the mean number of keys that are down, over the frames in which
+# any is. **Note length** is a mean over notes, in seconds.
 
 # %%
 by_hand = {"note_density": 8 / 4}
@@ -141,32 +123,31 @@ by_hand["note_length"] = (off - on).mean() / 16
 # %% [markdown]
 # **Pitch-class entropy** asks how evenly the twelve pitch classes are used: each with the share `p` adds
 # `p log2(1 / p)`. Here C and G have two notes of eight; E, F, F♯ and A have one. **Scale consistency** is the share of
-# the notes in the best of the twelve major scales. In C major all but the F♯ are.
+# the notes in the best of the twelve major scales. In C major that is all but the F♯.
 
 # %%
 by_hand["pitch_class_entropy"] = 2 * (1 / 4 * 2) + 4 * (1 / 8 * 3)  # log2(4) is 2, log2(8) is 3
 by_hand["scale_consistency"] = 7 / 8
 
 # %% [markdown]
-# **Inter-onset interval**: seconds from one row in which something begins to the next such row. Here something begins
-# in the rows 0, 8, 16, 32 and 40. **Qualified notes** are those of three rows or more: the F♯ is too short. A clip in
-# which keys flicker has few of them.
+# **Inter-onset interval** is the time in seconds from one frame with an onset to the next. Here the onsets are in
+# frames 0, 8, 16, 32 and 40. **Qualified notes** are those of three frames or more; the F♯ is too short.
 
 # %%
 by_hand["inter_onset"] = np.mean([8, 8, 16, 8]) / 16
 by_hand["qualified_note_rate"] = 7 / 8
 
 # %% [markdown]
-# **Groove** asks whether the rhythm of one bar is like that of the next. A performance has no bar lines, so windows of
-# two seconds, 32 rows, stand for bars. Each row of a window has an onset or has none; count the rows in which
-# neighbouring windows agree. The first window has onsets in its rows 0, 8 and 16, the second in its rows 0 and 8.
+# **Groove consistency** asks whether the rhythm of one bar is like that of the next. A performance has no bar lines, so
+# windows of two seconds stand for bars, and the measure is the share of frames in which neighbouring windows agree that
+# there is an onset, or that there is none. Here the two windows differ only in frame 16.
 
 # %%
 by_hand["groove_consistency"] = 1 - 1 / 32
 
 # %% [markdown]
-# The package's `describe` has six of these; the benchmark `benchmarks/music.py`, which compares models by them, adds
-# the other two. `runpy` loads that file without printing its tables. Both must agree with our pencil:
+# The package's `describe` has six of these, and `benchmarks/music.py`, which compares models by them, has all eight.
+# Both must agree with our pencil:
 
 # %%
 benchmark = runpy.run_path(str(MIDI_DATA.parent / "benchmarks" / "music.py"))
@@ -179,8 +160,7 @@ assert set(by_hand) == set(MEASURES) and len(set(described) & set(MEASURES)) == 
 # %% [markdown]
 # ### Each has a catch
 #
-# *Scale consistency needs notes.* A few notes fit some scale, whatever they are. Below, notes are drawn with all twelve
-# pitch classes alike, which is the opposite of a scale:
+# *Scale consistency needs notes.* Below, all twelve pitch classes are drawn alike, the opposite of a scale.
 
 # %% tags=["nbval-ignore-output"]
 rng = np.random.default_rng(0)
@@ -192,15 +172,10 @@ for count in (3, 6, 12, 50, 1000):
     print(f"{count:5d} random notes: scale consistency {share.mean():.2f}")
 
 # %% [markdown]
-# What to see: it takes many notes until the number comes down to 7/12 = 0.58. A model that plays six notes in a clip
-# looks tonal. So do not compare this measure between sets of very different density. (Entropy has a similar catch: six
-# notes cannot use twelve pitch classes.)
+# **Finding.** Six random notes have a scale consistency of 0.86, a thousand 0.61. So a model that plays six notes in a
+# clip looks tonal, and sets of very different density should not be compared by this measure.
 #
-# *Scale consistency prefers major.* A piece in minor raises its seventh note at cadences, and no major scale that fits
-# the other notes has that one. So minor music gets a lower number, without being less tonal.
-#
-# *Groove needs the right window.* A machine that strikes every half second has the groove 1. The same machine a little
-# slower is as steady, and the windows of two seconds no longer fit it:
+# *Groove needs the right window.* Here are five machines, all perfectly steady:
 
 # %% tags=["nbval-check-output"]
 for step in (8, 9, 10, 12, 16):
@@ -209,16 +184,13 @@ for step in (8, 9, 10, 12, 16):
     print(f"a stroke every {step / 16:.2f} s: groove {describe(metronome, MIDI_CONFIG)['groove_consistency']:.3f}")
 
 # %% [markdown]
-# And rows without an onset agree with each other, so all music with long notes scores high.
-#
-# *Some measures say nearly the same.* Where four voices sound nearly always, as in chorales, long notes are few notes:
-# density and note length go together. Entropy and scale are related, too. Eight measures are not eight witnesses.
+# **Finding.** The machine that strikes every 0.50 s has groove 1.000, the one at 0.56 s only 0.775, because the windows
+# of two seconds do not fit its step.
 #
 # ## The bench
 #
-# Now to real music. From held-out pieces, with which no model was trained, we cut places of a seed (4 s) and a clip
-# (12 s). The **pieces** are dealt to two halves, A and B: a piece lies in one of them, with all its clips. A stays as
-# it is. B is what we do things to.
+# From held-out pieces, with which no model was trained, we cut seeds of 4 s, each followed by a clip of 12 s. The
+# **pieces** are dealt to two halves: A stays as it is, B is what we do things to.
 
 
 # %%
@@ -251,7 +223,7 @@ assert all(np.array_equal(draw(notes_of(clip)) > 0, clip > 0) for clip in B)
 # %% [markdown]
 # ### Sabotage
 #
-# Here is a workshop for spoiling music. We have `shuffle_pitches` already. Three more that touch pitches:
+# `shuffle_pitches` is above. Three more functions touch pitches:
 
 
 # %%
@@ -279,9 +251,8 @@ def add_wrong_notes(clip, rng):
 
 
 # %% [markdown]
-# And three that touch time. Seconds are shuffled note by note: a note moves with the second in which it begins, and
-# keeps its length. (If one cuts the *roll* into seconds instead, every long note is cut in two, and the density gives
-# it away. A measure that notices that has noticed the scissors.)
+# Three touch time. A note moves with the second in which it begins, and keeps its length: cutting the *roll* into
+# seconds would cut long notes, and a measure could notice the scissors.
 
 
 # %%
@@ -304,10 +275,9 @@ def come_in_late(clip, rng):
 
 
 # %% [markdown]
-# Two more: *another piece after 6 s* joins the first half of a clip to the second half of one from another piece, and
-# *all equally loud* takes every dynamic away. *Three keys up* is no sabotage: it moves everything by the same interval,
-# and hardly a listener minds. Whoever notices *that* raises a false alarm, and the line *untouched* shows how much
-# comes from chance.
+# *Another piece after 6 s* joins halves of clips from two pieces, and *all equally loud* takes every dynamic away.
+# *Three keys up* is no sabotage, because it moves everything by the same interval. A measure that notices it raises a
+# false alarm.
 
 # %%
 rng = np.random.default_rng(1)
@@ -328,7 +298,7 @@ sets["another piece after 6 s"] = np.concatenate([B[:, : CLIP // 2], B[elsewhere
 sets["all equally loud"] = (B > 0) * np.float32(0.6)
 
 # %% [markdown]
-# Hear two of them. Does it take a musician to notice?
+# Here are two of the nine:
 
 # %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "A real clip whose seconds have changed places."}, "image": {"alt": "Player: real music in an order that makes no sense"}}
 player(sets["seconds shuffled"][4], title="Seconds shuffled")
@@ -337,9 +307,9 @@ player(sets["seconds shuffled"][4], title="Seconds shuffled")
 player(sets["upside down"][4], title="Upside down")
 
 # %% [markdown]
-# Beside the spoilt clips we want what models write: the Mamba, the LSTM, and the Mamba as 88 coins at temperature 0.5,
-# of which notebook 05 says that they make time stand still. All three continue seeds of half B. And **noise**: every
-# key in every row is a coin by itself, as often down as it is in training.
+# Beside the spoilt clips we want what models write: the Mamba, the LSTM, and the Mamba with 88 coins at temperature
+# 0.5. All three continue seeds of B. In **noise**, every key in every frame is a coin by itself, as often down as it is
+# in training.
 
 # %%
 judged = np.linspace(0, len(B) - 1, min(JUDGED, len(B))).round().astype(int)
@@ -357,11 +327,10 @@ sets["noise"] = (coins < some.mean(0)) * np.float32(0.6)
 # %% [markdown]
 # ## A measure as a listener
 #
-# How do we say that a measure "notices"? Give it the test that a person would get: **two clips, one real, one spoilt;
-# which is the spoilt one?** A measure can only answer by its number: always "the one with the higher number", or always
-# the lower. We ask it about every pair of a clip of A and a clip of the other set. Who cannot tell is right in 50 of
-# 100 pairs. Who is right in fewer has the sign wrong, and would be as good turned round: so the better of the two
-# counts.
+# When does a measure "notice"? We give it the test that a person would get: **two clips, one real and one spoilt; which
+# is the spoilt one?** A measure can only say "always the one with the higher number", or always the lower. We ask it
+# about every pair of a clip of A and a clip of the other set, and count the better of the two directions. Guessing
+# scores 50 of 100.
 
 
 # %%
@@ -377,16 +346,13 @@ def pairs_right(a, b):
 
 
 # %% [markdown]
-# Real 1 and 2, spoilt 1 and 3: of the four pairs, 3 > 1 and 3 > 2 are higher, 1 and 1 is a tie, and 1 and 2 is lower.
+# If the real clips have 1 and 2 and the spoilt ones 1 and 3, two of four pairs are higher, and one is a tie:
 
 # %%
 assert higher(np.array([1.0, 2.0]), np.array([1.0, 3.0])) == (1 + 1 + 0.5 + 0) / 4
 
 # %% [markdown]
-# This number is the **area under the ROC curve**, and the statistic of Mann and Whitney. Its charm for us: later it can
-# be compared with people, who answer the same question.
-#
-# All measures of all sets, a row for each clip:
+# This number is the **area under the ROC curve**. All measures of all sets:
 
 
 # %%
@@ -399,8 +365,7 @@ def all_measures(clips):
 of_a, values = all_measures(A), {name: all_measures(clips) for name, clips in sets.items()}
 
 # %% [markdown]
-# How good does chance look? Deal the real pieces to two halves again and again. Both halves are real, so every success
-# is luck. (We deal pieces, not clips: clips of one piece are alike, and that makes luck larger. More on that below.)
+# How well does chance do? We deal the real pieces to two halves again and again, so every success is luck.
 
 # %%
 every_real, owner = np.concatenate([of_a, values["untouched"]]), np.concatenate([owner_a, owner_b])
@@ -442,29 +407,23 @@ fig, ax = heat_map(right, MEASURES, chance)
 print(f"between two halves of real music, 95 of 100 such numbers are {chance:.1f} or less")
 
 # %% [markdown]
-# What to see: each number says in how many of 100 pairs the measure finds the spoilt (or the made) clip; 50 is
-# guessing. Grey is what chance does as well. Read it line by line.
+# **Finding.** Between two halves of real music 95 of 100 numbers stay at or below 60.6. What does not exceed that is
+# grey.
 #
-# - *Upside down* and *all equally loud*: **nobody**. The numbers are those of *untouched*, digit by digit. To these
-#   eight, a piece with its bass on top, or without any dynamics, is the original.
-# - *Seconds shuffled*, a piece without any direction: little for so great a damage.
-# - *Notes come in late*: all that is about rhythm notices.
-# - *Half of the notes a key up*, *wrong notes*, *another piece*: entropy and scale see them, and the rhythm measures
-#   do not, as it should be. (*Wrong notes* come on top, so polyphony counts them. *Another piece* cuts long notes at
-#   the seam, and the short ones show in *qualified notes*: there a measure has noticed our scissors.)
-# - Some alarms come **through a side door**. Deal pitches anew, and now and then two voices get one key at one time,
-#   and one of them is lost. If the corpus is Bach, four voices sound nearly always, and polyphony notices the missing
-#   one. It noticed a collision. Note density, which has lost a note, is at the edge of chance, the other six are within
-#   it, and none knows that the melody is gone. *Backwards*, beginnings become ends; voices that begin a row apart need
-#   not end a row apart. Rhythm can notice that, and not that time runs the wrong way. (Such doors depend on the corpus.
-#   With MAESTRO, where keys come and go as they like, most of them are closed: run it, and see which alarms are left.)
-# - The lines at the bottom: every measure tells what the LSTM writes from this corpus, two of them barely, and all but
-#   polyphony what the Mamba writes. The pretrained models learned from pianists, and if the corpus is Bach, much of
-#   this is a difference of *style*. (Their sets are smaller, and luck is a little larger there.)
+# - No measure finds *upside down* or *all equally loud*: their numbers are those of *untouched*, digit by digit.
+# - *Seconds shuffled* destroys all direction, and the best measure, note length, is right in 67 of 100 pairs.
+# - *Notes come in late* is found by inter-onset interval (99) and groove (98).
+# - *Half of the notes a key up* is found by entropy and scale (100 each).
+# - The LSTM is found by all eight, by polyphony (61) barely, and the Mamba by all but polyphony.
 #
-# Why is upside down invisible? Polyphony, density and rhythm do not know high from low. Entropy asks how many notes a
-# pitch class has, and not which it is. And the notes of a major scale, turned round, are the notes of another major
-# scale. (The lowest key, 21, becomes the highest, 108; so key p becomes 129 - p.)
+# Some alarms come **through a side door**. When pitches are shuffled, two voices now and then get one key at the same
+# time, and one is lost. Polyphony is right in 96 pairs for that reason, while entropy and scale (52 each) do not know
+# that the melody is gone.
+#
+# The models learned from pianists, so much of their distance from chorales is a difference of *style*.
+#
+# *Upside down* is invisible because polyphony, density, rhythm and entropy do not know high from low. For scale
+# consistency the next cell has the answer. Turning makes key p the key 129 − p.
 
 # %% tags=["nbval-check-output"]
 turned = set(((129 - MAJOR_SCALE) % 12).tolist())
@@ -479,10 +438,12 @@ no_order = [MEASURES.index(name) for name in ("polyphony", "note_density", "scal
 assert np.allclose(values["backwards"][:, no_order], values["untouched"][:, no_order])
 
 # %% [markdown]
+# One major scale, turned, is another, so the share is the same.
+#
 # ### The three clips
 #
-# Now the measures have their turn at the opening question. Where does each of the three lie among the real clips: how
-# many of 100 clips of A have a lower value?
+# The table says for each of the opening clips how many of 100 clips of A have a lower value. Numbers near 0 or 100 are
+# unusual. *Predict:* from this table alone, which clip is which?
 
 # %% tags=["nbval-ignore-output"]
 print(f"{'':<14}", *(f"{name.replace('_', ' ')[:12]:>12}" for name in MEASURES))
@@ -491,27 +452,22 @@ for number, (_, clip) in enumerate(trio, start=1):
     print(f"clip {number:<9}", *(f"{rank:12.0f}" for rank in ranks))
 
 # %% [markdown]
-# Numbers near 0 or 100 are unusual for this corpus. From this table alone, which would you call real? And which clip is
-# it?
+# And the solution:
 
 # %% tags=["nbval-ignore-output"]
 print(*(f"clip {number} was {name}" for number, (name, _) in enumerate(trio, start=1)), sep="; ")
 
 # %% [markdown]
-# If the corpus is Bach, the generated clip is a pianist among chorales, and several of its numbers lie at an end. Much
-# of that may be style, and by itself it proves no lack of quality. But did the shuffled clip, which you probably knew
-# after two seconds, raise an alarm in entropy or scale, the two that are about *pitches*? A measure is a modest
-# listener.
+# **Finding.** Clip 1, the generated one, is a pianist among chorales: polyphony and density are at 100, inter-onset
+# interval, groove and qualified notes at 0. The real clip 3 lies between 21 and 73 everywhere. The shuffled clip 2 is
+# at 56 and 54 in the two measures of *pitch*. Only its polyphony, at 0, is strange, and that is the side door again.
 #
 # ## Overlap area
 #
-# Papers compare sets, not clips. A much used way is that of Yang and Lerch (2020): look at **distances**. How far are
-# real clips from each other (*within*)? How far are made clips from real ones (*between*)? If the made ones were
-# real, both would be distributed alike. Draw each heap of distances as a hill, and take the area that the two hills
-# share.
-#
-# The hill is a **kernel density**: one small bump at every value, as wide as Scott's rule says, the standard deviation
-# times `n ** -0.2`.
+# Yang and Lerch (2020) compare sets by **distances**: how far are real clips from each other (*within*), and made clips
+# from real ones (*between*)? If the made clips were real, both would be distributed alike. Each heap of distances is
+# drawn as a hill, a **kernel density** with a small bump at every value, and the overlap area is what two hills share.
+# Scott's rule gives the width of a bump, the standard deviation times `n ** -0.2`.
 
 
 # %%
@@ -532,8 +488,7 @@ def overlap_area(a, b, points=500):
 
 
 # %% [markdown]
-# Now within and between. Within, each clip is compared with all *others*: the distance of a clip to itself is 0, and
-# left in, it would add a spike that the made clips cannot have.
+# Within the real set, each clip is compared with all *others*, because its distance to itself, 0, would add a spike.
 
 
 # %%
@@ -554,7 +509,7 @@ def areas(a, b, points=200):
 
 
 # %% [markdown]
-# The twin is the benchmark's `compare`:
+# The benchmark's `compare` must give the same:
 
 # %%
 theirs = benchmark["compare"](benchmark["measure"](A[::2]), benchmark["measure"](B[::2]))
@@ -574,16 +529,14 @@ for ax, m, unit in zip(axes, ("note_length", "pitch_class_entropy"), ("note leng
 _ = axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %% [markdown]
-# What to see: the orange hill is real music among itself, the grey one other real music seen from it. Where they part,
-# it is by chance. How far to the right are the others? (Distances are never below 0, but the bumps leak there. Both
-# hills leak, so it hardly matters.)
+# **Finding.** The orange hill (real to real) and the grey one (other real music) lie on each other. The Mamba's is
+# lower and wider, and noise lies to the right.
 #
 # ### Why one common grid
 #
-# A trap that has been published: take each density on a grid of its own, and compare the two arrays point by point.
-# They are alike when the *shapes* are alike, wherever those lie. (The first code of these measures, mgeval, computes
-# its KL distance in this way; and its overlap it takes from the smallest value to the largest, which cuts the tails.)
-# Two sets that have nothing in common, and one set compared with itself:
+# A published trap is to take each density on a grid of its own and compare the arrays point by point. The first code of
+# these measures, mgeval, computes its KL distance so. Here are two sets with nothing in common, and one set compared
+# with itself:
 
 # %% tags=["nbval-check-output"]
 near, far = np.linspace(0, 1, 40), np.linspace(10, 11, 40)
@@ -594,10 +547,19 @@ print(f"nothing in common: two grids {np.minimum(p, q).sum() * step:.2f}, one gr
 print(f"the same set: without tails {p.sum() * step:.2f}, with tails {overlap_area(near, near):.2f}")
 
 # %% [markdown]
+# **Finding.** On two grids, sets with nothing in common overlap by 0.88; on one, by 0.00. Without tails a set overlaps
+# with itself by 0.88 instead of 1.00.
+#
 # ### What the overlap of distances forgives
 #
-# Suppose that a model writes the same average clip over and over. How bad is that, by overlap area? Take real values
-# from a bell curve, and a "model" whose every value is the average:
+# Real values come from a bell curve, and a "model" writes the average every time. *Predict:* is its overlap of
+# distances near 0 or near 1?
+#
+# <details><summary>Answer</summary>
+#
+# Near 1. The average is about as far from real values as these are from each other.
+#
+# </details>
 
 # %% tags=["nbval-check-output"]
 bell, average = np.random.default_rng(0).normal(size=300), np.zeros(300)
@@ -605,16 +567,13 @@ print(f"overlap of distances:            {overlap_area(within(bell), between(bel
 print(f"overlap of the values themselves: {overlap_area(bell, average):.2f}")
 
 # %% [markdown]
-# By distances, a fine mark for a model that knows one piece. That is why Yang and Lerch also look at the distances
-# *within the made set*: here all of them are 0. Whoever prints one number of this method should print the other, too,
-# or the overlap of the values, as notebook 05 does.
+# **Finding.** By distances it gets 0.81, by the values themselves 0.04. Yang and Lerch therefore also look at the
+# distances *within the made set*, which are all 0 here.
 #
 # ### The ceiling, the floor, and how many clips
 #
-# What is a good overlap? Nobody can be more real than real: so the overlap of real with *other* real music is the
-# **ceiling**, and noise is the **floor**. The ceiling depends on how many clips there are, because a small heap makes
-# an uneven hill. Does the floor? We draw sets of several sizes, again and again, and take the mean over the eight
-# measures.
+# The overlap of real with *other* real music is the **ceiling**, and noise is the **floor**. We draw sets of several
+# sizes:
 
 
 # %%
@@ -646,14 +605,11 @@ assert ceiling[-1] > ceiling[0], "more clips, a higher ceiling"
 assert ceiling[0] > curves["noise"].mean(1)[0]
 
 # %% [markdown]
-# What to see: lines are means, bands go from the lowest to the highest of the repetitions. The ceiling *rises* with the
-# number of clips: real music compared with few clips of real music gets what looks like a poor mark. So an overlap from
-# 10 clips must be held against a ceiling from 10 clips; a paper that gives neither the number of clips nor a ceiling
-# has given no number. And look at the width of the bands on the left: with few clips, two runs of *the same* comparison
-# differ by more than many claims of progress. (On the right they shrink for another reason as well: all sets are drawn
-# from the same clips, and a set of nearly all of them is nearly always the same.)
+# **Finding.** Real music rises from under 0.8 with 5 clips to more than 0.9 with 40, because few clips make an uneven
+# hill. An overlap from 10 clips must therefore be held against a ceiling from 10 clips. The wide bands with 5 clips
+# show how far two runs of *the same* comparison can differ.
 #
-# With all clips, which sabotages does the overlap notice?
+# With all clips, what does the overlap notice?
 
 # %% tags=["nbval-ignore-output"]
 print("set                          mean overlap  of the ceiling  lowest measure")
@@ -666,18 +622,15 @@ for name, area in overlaps.items():
 assert np.isclose(overlaps["upside down"].mean(), overlaps["untouched"].mean())
 
 # %% [markdown]
-# The overlap is built on the measures, so it inherits their blindness: *upside down* reaches 100 % of the ceiling. A
-# mean over eight hides, too: one measure that screams among seven that are content costs an eighth at most. Print the
-# lowest one beside it. (The models' sets have fewer clips than B: by the last figure that costs a little by itself.)
+# **Finding.** *Upside down* and *all equally loud* reach 100 % of the ceiling, because the overlap is built on the
+# measures and inherits their blindness. The mean hides, too: *half of the notes a key up* has the mean 0.76, and its
+# lowest measure is 0.05. Print the lowest beside the mean.
 #
 # ## How sure? The bootstrap
 #
-# How many decimals of such a table mean anything? The **bootstrap** answers without a formula: pretend that your clips
-# are the world, draw as many of them *with replacement*, compute the mean again, a thousand times; where the middle
-# 95 % of the results lie is an interval.
-#
-# But draw what? The clips are not independent: those of one piece have its tempo and its manner in common. If you draw
-# clips, you pretend to have so many independent ones. Draw **pieces** instead, and each brings all its clips.
+# The **bootstrap** treats your clips as the world: draw as many of them *with replacement*, compute the mean, and
+# repeat. The middle 95 % of the results are an interval. Clips of one piece share its tempo and manner, so draw
+# **pieces** instead, each with all its clips.
 
 
 # %%
@@ -689,7 +642,7 @@ def interval(table, groups, rng):
 
 
 # %% [markdown]
-# If every clip is called a group of its own, the same function draws clips. The real clips of both halves, both ways:
+# If every clip is its own group, the same function draws clips:
 
 # %% tags=["nbval-ignore-output"]
 rng = np.random.default_rng(5)
@@ -701,14 +654,13 @@ for i, name in enumerate(MEASURES):
     print(f"{name:<22} {every_real[:, i].mean():10.3f}  {by_clip:>16}  {by_piece:>16}  {wider[i]:6.2f}")
 
 # %% [markdown]
-# What to see: the last column, how many times wider the honest interval is. Where it is near 1, clips of one piece are
-# hardly more alike than others; where it is clearly more, the measure is a property of the *piece* (its tempo, say),
-# and drawing clips pretends to know more than it does. Here a piece gives two or three clips; cut each into twenty, and
-# it is worse. A rule of thumb: if a piece gives `m` clips, and the correlation between clips of one piece is `r`, then
-# `n` clips are worth `n / (1 + (m - 1) r)` independent ones.
+# **Finding.** For density, note length, inter-onset interval and groove the interval by pieces is 1.36 to 1.44 times as
+# wide, because these are properties of the *piece*. For the others it makes no difference (0.97 to 1.06). If a piece
+# gives `m` clips, and the correlation between clips of one piece is `r`, then `n` clips are worth about
+# `n / (1 + (m - 1) r)` independent ones.
 #
-# Which interval is right? That can be tested where the truth is known. Make a world in which the true mean is 0: 20
-# pieces, 5 clips each, correlation 0.6. How often does the "95 % interval" contain the 0?
+# The right interval can be found where the truth is known: in a world of 20 pieces with 5 clips each and correlation
+# 0.6, whose true mean is 0.
 
 # %% tags=["nbval-ignore-output"]
 rng, held, worlds = np.random.default_rng(6), {"clips": 0, "pieces": 0}, DRAWS // 2
@@ -725,16 +677,13 @@ for name, count in held.items():
 assert held["pieces"] > held["clips"] + 0.05 * worlds
 
 # %% [markdown]
-# By clips, "95 %" is wrong far more often than one time in twenty. By pieces it is nearly what it says (a little less:
-# twenty pieces are few). The same holds for a model's clips: two that continue seeds of one piece are relatives. And
-# for models there is a second thing to draw: the **training run**. Two runs with different random seeds are two models;
-# an interval over clips of one run says nothing about the next run.
+# **Finding.** By clips, the "95 %" interval holds the truth in 68 of 100 worlds, by pieces in 92, because twenty pieces
+# are few. An interval over clips of one **training run** also says nothing about the next run.
 #
 # ## The likelihood as a judge
 #
-# A measure looks at one property. A model of music looks at everything that it has learned: how surprised is it by a
-# clip? That is the NLL of notebook 03, in nats per row. Now the judge is one model, and any clip can stand before it.
-# It reads each clip alone, without a seed.
+# A model looks at everything that it has learned: how surprised is it by a clip? That is the NLL of notebook 03, in
+# nats per frame. The judge reads each clip without a seed.
 
 
 # %%
@@ -761,16 +710,11 @@ fig, ax = heat_map(with_judge, [*MEASURES, "NLL of\nthe Mamba"], [*[chance] * 8,
 print(f"luck of the last column: {chance_here:.0f} or less in 95 of 100 cases")
 
 # %% [markdown]
-# What to see: the last column. (This judge reads fewer clips, so luck takes it further; grey allows for that.) Look for
-# lines in which it is coloured and the eight others are grey or know it through a side door: *seconds shuffled*,
-# *backwards*, *pitches shuffled*, and, by little, *upside down*, which none of the eight sees. Nobody has told it about
-# direction; it has learned what follows what. And look for
-# the opposite: wrong notes and notes a key up, which entropy and scale find better than it does. No instrument is best
-# at everything. *All equally loud* gets past this judge, too: it reads which keys are down, `clips > 0`, and nothing
-# else.
+# **Finding.** The NLL finds *seconds shuffled* in 81 of 100 pairs, *pitches shuffled* in 75, and *upside down* in 62,
+# which is about where luck ends. It is worse than entropy and scale at notes a key up (73 against 100 each), and reads
+# no loudness (52).
 #
-# Pairs of *different* pieces are a hard test, because some pieces surprise more than others. There is an easier one
-# where both versions exist: does the *same* clip surprise more when it is spoilt?
+# An easier question is whether the *same* clip surprises more when it is spoilt:
 
 # %% tags=["nbval-ignore-output"]
 print("of 100 clips, more surprising than untouched (alike counts as half); nats per row more")
@@ -785,14 +729,12 @@ for name in ("seconds shuffled", "notes come in late", "pitches shuffled"):
     assert np.mean(more[name] > 0) > 0.7, name
 
 # %% [markdown]
-# Now *upside down* is plain, beside *three keys up*, the line of false alarms. (Is *another piece after 6 s*? One seam
-# in twelve seconds is lost in a mean over all rows.) Pairs like these take the differences between pieces away, and a
-# judge needs few clips. It is a good way to test a *judge*; for music that a
-# model made there is no untouched version.
+# **Finding.** *Upside down* is now plain: 98 of 100 clips surprise more, by 0.10 nats. *Three keys up*, the false
+# alarm, has 62, and so has *another piece after 6 s*, because one seam is lost in a mean over twelve seconds.
 #
 # ### It likes its own best
 #
-# So why not rank models by it? Let both models judge both models' music. Along a line the judge stays the same:
+# Why not rank models by likelihood? Both models judge both models' music:
 
 # %% tags=["nbval-ignore-output"]
 contest = ("untouched", "Mamba", "LSTM", "Mamba, cold coins", "noise")
@@ -806,17 +748,12 @@ for maker, other in (("Mamba", "LSTM"), ("LSTM", "Mamba")):
     assert verdicts[maker][maker].mean() < verdicts[other][maker].mean()
 
 # %% [markdown]
-# Go *down* the columns *Mamba* and *LSTM*: the judge who wrote the music is less surprised by it than the other. On
-# average that is to be expected: nobody foretells what a model writes better than the model itself. (As a theorem it
-# holds for a judge that has also read the seed. Ours has not.) Now compare these two columns *along* a line, as a
-# ranking would. Each judge puts its own music before the other's, the Mamba by a small margin. (No theorem says so;
-# with other clips, or with few, as in a fast run, its line can turn round.) Whoever chooses the judge has a good part
-# in choosing the winner. So never let a model, or a sibling trained on the same data, sit in judgement on itself; and
-# a third model may be nearer to one side, too.
+# **Finding.** Each judge prefers its own music: the Mamba gives itself 2.81 and the LSTM 3.05, the LSTM gives itself
+# 2.60 and the Mamba 3.22. The choice of the judge decides the winner, so a model should not judge itself, nor a sibling
+# trained on the same data.
 #
-# Then look at *cold coins*. They stand still, and both judges love them: nothing is less surprising than nothing. A low
-# NLL of *made* music is no merit. What should it be? About as surprising as the judge expects to be surprised: its own
-# free music at temperature 1 shows how much that is.
+# Both judges like the cold coins best (0.38 and 0.43), because what stands still surprises nobody. A low NLL of *made*
+# music is no merit. It should be about as surprising as the judge's own free music at temperature 1:
 
 # %% tags=["nbval-ignore-output"] mystnb={"figure": {"caption": "How surprised the Mamba is by each clip; dashed, the mean of its own."}, "image": {"alt": "Four rows of points: real clips, and what three models made"}}
 fig, ax = plt.subplots(figsize=(9, 2.6), layout="constrained")
@@ -832,17 +769,14 @@ _ = ax.set(xlabel="surprise of the Mamba (nats per row)", xlim=(0, None))
 assert nats["Mamba, cold coins"].mean() < 0.5 * nats["untouched"].mean()
 
 # %% [markdown]
-# What to see: a dot is a clip, the dashed line the mean of the judge's own music. Far to the right is strange, and far
-# to the left is *dull*. Likelihood and the look of samples need not agree (Theis et al. 2016). (If the corpus is Bach,
-# real music lies left of the line: chorales move more slowly and more regularly than the pianists from whom this judge
-# learned, so there is less to be surprised by. Nats per row cannot be compared between styles or tempi.) Models of
-# language have the same trap: a text of the highest likelihood repeats itself (Holtzman et al. 2020).
+# **Finding.** The dashed line is the mean of the judge's own music. Far right is strange, far left is *dull* (Theis et
+# al. 2016). Real clips lie left of the line, with a mean of 1.75, because chorales move more slowly than the pianists
+# from whom this judge learned.
 #
 # ## Collapse by number
 #
-# Dull can be counted. A clip has **collapsed** if nothing changes for 8 s (silence included), or if for 4 s more keys
-# are down in every row than in 99.9 % of the rows of training. For both we need the longest stretch of yes in a row of
-# yes and no:
+# A clip has **collapsed** if nothing changes for 8 s, silence included, or if for 4 s more keys are down in every frame
+# than in 99.9 % of the frames of training. Both need the longest stretch of yes:
 
 
 # %%
@@ -874,21 +808,16 @@ for name, flags in fallen.items():
     print(f"{name:<24} {100 * flags[:, 0].mean():5.0f} {100 * flags[:, 1].mean():8.0f}")
 
 # %% [markdown]
-# Such a count is crude, and it has what fine measures lack: everybody understands it, and no mean can hide it. A model
-# whose average is perfect and whose every tenth clip is dead cannot be played in public. Report the share and the
-# definition. (A zero among 40 clips does not mean never. If 7 in 100 collapsed, forty clips would show none in one case
-# of twenty: `0.93 ** 40` is 0.05. Rule of thumb: below `3 / n`.)
+# **Finding.** Of 100 clips with cold coins 28 stand still. None of the Mamba's or the LSTM's do, but 5 and 12 are
+# crowded, with more than 4 keys down for 4 s: a fault in a chorale, not in a pianist. Zero among 40 clips does not mean
+# never.
 #
 # ## Copies, also with a note changed
 #
-# A model that recites its training set passes all of the above. Notebook 05 looked for the longest exact copy and said
-# what that misses: a copy with one note changed is two short runs. Here we look at windows of 12 notes in the order in
-# which they begin. A window is **copied** if some training piece has it, at any height. It is **copied but for one
-# note** if it is found after one note has been left out, the same one in both.
-#
-# Searching 12 notes in a list of many thousand windows is slow; searching one *number* in a sorted list is fast. So
-# each window becomes a number: its steps from the first note, times fixed odd weights, added up in 64 bits. That two
-# different windows get the same number is next to impossible.
+# A model that recites its training set passes all of the above. Notebook 05 looked for the longest exact copy, which
+# one changed note cuts in two. Here a window of 12 notes is **copied** if some training piece has it, at any height. It
+# is **copied but for one note** if it is found after one note has been left out, the same one in both. To search fast,
+# each window becomes one number, which two different windows practically never share.
 
 # %%
 NOTES = 12
@@ -927,9 +856,8 @@ def copy_rate(clips, key):
 
 
 # %% [markdown]
-# An instrument that finds nothing must first show that it can find something. So here are three **thieves**: one plays
-# training pieces two keys higher, the second changes one note in every twelve besides, the third one in every six. The
-# benchmark's own search, which wants the same onsets in the same rows over a whole second, reads along.
+# We add three **thieves**: one plays training pieces two keys higher, the second also changes one note in twelve, the
+# third one in six. The benchmark's search, which wants the same onsets over a whole second, runs alongside.
 
 # %%
 rng = np.random.default_rng(9)
@@ -961,23 +889,18 @@ same, nearly = rates["thief, 1 note in 12 changed"]
 assert rates["thief"][0] == 100 and nearly > 2 * same
 
 # %% [markdown]
-# What to see: one changed note in twelve lies in every window, and that is enough to fool the exact search completely.
-# The tolerant one sees through it. Change one in six, and it is fooled as well: every tolerance has an end, and a thief
-# who knows it. Tolerance also has a price: the line of *held-out* music rises with it. Cadences and scales belong to
-# everyone, and with one note free there are more of them. What counts is a model's rate *above that line*. (If the
-# corpus is Bach, the pretrained models never saw these training pieces, so theirs is no proof of virtue.) And no search
-# of this kind finds a stolen *idea*.
+# **Finding.** The exact search finds 100.0 % of the plain theft and 0.0 % once one note in twelve is changed, because
+# each window holds a changed note. The tolerant search still finds 99.1 %, but none when one note in six is changed.
+# Tolerance also has a price: *held-out* music rises from 3.4 to 11.4 %, because cadences and scales belong to everyone.
+# What counts is a model's rate *above that line*. The models' zeros prove little, since they were not trained on
+# chorales.
 #
 # ## The blind test as statistics
 #
-# At last, ears. Notebook 05 has the test, `blind_test`, and the arithmetic of luck. What is left is to plan a test that
-# can succeed.
-#
 # ### How many guesses?
 #
-# Say that fewer than 5 in 100 guessers may get through. For `n` guesses between two there is a number of right ones
-# that luck reaches so rarely. The **power** is how often somebody gets there who does hear something, and is right 7
-# times in 10. Both are sums over the binomial distribution:
+# For `n` guesses between two there is a number of right ones that luck reaches in fewer than 5 of 100 tests. The
+# **power** is how often a listener reaches it who is right 7 times in 10. Both are sums over the binomial distribution:
 
 
 # %%
@@ -1017,16 +940,13 @@ for p in (0.9, 0.8, 0.7, 0.6):
     print(f"right {10 * p:.0f} in 10: the power is 0.8 or more from {enough:3d} guesses on")
 
 # %% [markdown]
-# What to see: the dotted line is the usual demand, four chances in five. The curves are saws, because the needed number
-# jumps by one now and then. A listener who is right 7 in 10 needs some forty guesses; with ten, the test fails in six
-# cases of seven *although she hears it*. The nearer the music comes to real, the more guesses it takes to show a
-# difference: at 6 in 10 it is 169. So "listeners could not tell our music from Bach" is cheap to have: who asks few
-# people few questions will get it. Ask for the power before you believe it.
+# **Finding.** Ten guesses have a power of 0.15, so the test misses a listener who does hear the difference in six cases
+# of seven. She needs 42 guesses for the usual power of 0.8 (dotted), and at 6 in 10 it takes 169. "Listeners could not
+# tell our music from Bach" is cheap to have: ask few people few questions.
 #
 # ### What ten guesses say
 #
-# Report what the data leave open. For each possible skill `p`: would our result be a surprise? Those for which it would
-# not are an interval (that of Clopper and Pearson):
+# The skills `p` for which our result would be no surprise are an interval, that of Clopper and Pearson:
 
 
 # %% tags=["nbval-check-output"]
@@ -1042,14 +962,14 @@ for right_ones, n in ((5, 10), (7, 10), (28, 40), (280, 400)):
     print(f"{right_ones:3d} of {n:3d} right: a skill between {100 * low:.0f} and {100 * high:.0f} in 100")
 
 # %% [markdown]
-# Five of ten right is what a guesser gets. It also fits somebody who is right eight times in ten. *No difference was
-# found* is not *there is no difference*; only a narrow interval around 50 says that.
+# **Finding.** Five of ten right fits every skill from 19 to 81 in 100. *No difference was found* is not *there is no
+# difference*.
 #
 # ### Several listeners
 #
-# Are ten listeners with ten guesses each a hundred guesses? Three traps.
+# Ten listeners with ten guesses each are not a hundred guesses. There are three traps.
 #
-# **1. Many tries.** The best of many guessers looks like an expert. In a class of 20, ten guesses each:
+# **1. Many tries.** How often does one of 20 guessers look like an expert?
 
 # %% tags=["nbval-check-output"]
 for right_ones in (8, 9, 10):
@@ -1057,7 +977,7 @@ for right_ones in (8, 9, 10):
     print(f"one guesser or more has {right_ones:2d} or more of 10 right: in {100 * one_of_20:2.0f} of 100 classes")
 
 # %% [markdown]
-# So decide before the test whose result counts. Praising the best afterwards proves nothing.
+# **Finding.** In 68 of 100 classes a guesser has 8 or more of 10 right. Decide before the test whose result counts.
 #
 # **2. A mean of unlike people.** Nine guessers with 45 right of 90, and one who is always right, make 55 of 100:
 
@@ -1067,13 +987,18 @@ print(f"luck has 10 of 10 right in {100 * at_least(10, 10, 0.5):.1f} of 100 test
 assert round(100 * (1 - (1 - 0.5**10) ** 10), 1) == 1.0
 
 # %% [markdown]
-# Pooled, the expert disappears, and with her the fact that the difference *can* be heard. Show a dot for every
-# listener.
+# **Finding.** Luck has 55 or more of 100 right in 18 of 100 tests, so the pooled result hides the expert, whose 10 of
+# 10 luck has in 0.1. Show a dot for every listener.
 #
-# **3. The same clips for all.** This one is the worst. Suppose that nobody hears any difference. But some clips *sound*
-# real to everybody (slow, soft, with a nice ending), whoever made them. If everyone hears the same ten clips, then all
-# are right together and wrong together (Clark 1973 on words in experiments). We simulate such studies, and count how
-# often the pooled test calls luck a difference:
+# **3. The same clips for all.** Suppose that nobody hears a difference, but some clips *sound* real to everybody,
+# whoever made them. On the same ten clips all are right together and wrong together (Clark 1973). *Predict:* the pooled
+# test promises 5 false alarms in 100 studies at most. Does it keep that?
+#
+# <details><summary>Answer</summary>
+#
+# No. The coin is tossed ten times, once for each clip, and not a hundred times.
+#
+# </details>
 
 
 # %%
@@ -1096,12 +1021,10 @@ for same_clips, name in ((False, "clips of their own for each"), (True, "the sam
 assert alarms["the same ten clips for all"] > 2 * alarms["clips of their own for each"]
 
 # %% [markdown]
-# The test promises 5 at most. With the same clips for all, a hundred guesses are not a hundred tosses of a coin: the
-# coin is tossed ten times, once for every clip. There are two cures. **Give everyone other clips**: cut the lists into
-# parts, and give each listener one. (`random_seed` of `blind_test` is not enough. A test is as long as the shortest
-# list, so two listeners with the same two lists have about half of their clips in common.) Or **let chance act on
-# clips**: keep all answers, draw anew who made what, and see how often that fits the answers as well as the truth does.
-# (The truth counts as one of the draws: else a p of 0 could come out, and nothing is that certain.)
+# **Finding.** With clips of their own for each, luck is called a difference in 3.8 of 100 studies, with the same ten
+# clips for all in 21.1. Either **give everyone other clips**: cut the lists into parts, since `random_seed` alone still
+# leaves two listeners with many clips in common. Or **let chance act on clips**: keep all answers, draw anew who made
+# what, and see how often that fits as well as the truth does.
 
 
 # %%
@@ -1125,21 +1048,21 @@ print(f'with chance acting on clips: a difference is "found" in {100 * np.mean(p
 assert np.mean(p_values < 0.05) < 0.09 and p_values.min() > 0
 
 # %% [markdown]
-# It is the bootstrap's lesson again: count what was drawn independently. And a result about ten clips is a result about
-# *those ten clips*.
+# **Finding.** With chance acting on clips it is 3.8 in 100 again. The result is about *those ten clips*.
 #
 # ### In a class
 #
-# 1. Before anybody listens, write down: the question, how many listeners and clips, whose result counts, what would
-#    count as success. Generate the clips once, of each kind as many as listeners times guesses; **do not choose among
-#    them**, and leave the seeds out.
-# 2. Make everything alike that is not the question: length, player, loudness.
-# 3. Everyone gets a number and runs the cell with it. No talking, no second hearing after a guess.
+# 1. Before anybody listens, write down the question, how many listeners and clips, and whose result counts. Generate
+#    enough clips, **do not choose among them**, and leave the seeds out.
+# 2. Make length, player and loudness alike.
+# 3. Everyone gets a number and runs the cell with it. No talking; Undo is for a slip of the finger, not for a second
+#    opinion.
 # 4. Collect `test.guesses`, a list of pairs (who made it, what was said).
 #
-# The cell of listener 1, ten guesses. Our 40 clips of each kind (`JUDGED`) are enough for four listeners. It needs a
-# running notebook; a press on a button is a guess. (If the corpus is Bach, this test asks *chorale or pianist?*, and
-# that is easy. For *real or made?* take a model of the same style, Bach's network or yours of A4.)
+# The cell of listener 1 follows. Our 40 clips of each kind are enough for four listeners. It needs a running notebook;
+# a press on a button, after at least three seconds of listening, is a guess, and it counts when *Show who made them* is
+# pressed. Here the test asks *chorale or pianist?*, which is easy. For *real or made?* take Bach's network, or yours of
+# A4.
 
 # %% tags=["nbval-ignore-output"]
 listener, guesses = 1, 10
@@ -1148,56 +1071,28 @@ test = blind_test({"real": list(B[judged][own]), "MusicMamba": list(sets["Mamba"
 test
 
 # %% [markdown]
-# Then report: how many listeners, and who they are (do they play? do they know the model?); how many clips of how many
-# pieces, and how they were chosen; how many right **per listener** and per clip; real called real and made called made,
-# separately (who says "made" every time is right half of the time, too); the interval; and what the test could have
-# found, its power.
-#
-# ### A questionnaire
-#
-# Right or wrong says *whether* there is a difference, and not which. If you ask more, ask little, and ask it of real
-# and made clips alike, mixed and without names:
-#
-# > 1. How much did you like this clip? (1 not at all ... 5 very much)
-# > 2. Does the music go somewhere, or does it wander? (1 wanders ... 5 goes somewhere)
-# > 3. Did anything sound wrong? At about which second?
-# > 4. Have you heard this piece before? (yes, no, not sure)
-# > 5. After all clips: do you play an instrument, and for how many years?
-#
-# The marks of the real clips are the ceiling, here too: do not expect a 5 from everybody. Question 3 is the one that
-# helps you to mend the model. Question 4 decides which answers you may use.
+# Report who the listeners are, how many clips of how many pieces they heard, how many were right **per listener**, the
+# interval, and the power. Give real called real and made called made separately, because a listener who always says
+# "made" is right half of the time.
 #
 # ## Reading a paper
-#
-# A checklist for the section "Evaluation". A missing answer is an answer.
 #
 # | ask | because |
 # |---|---|
 # | Are the splits by piece, or by window? | windows of one piece in train and test: memory passes for skill |
-# | Were model, temperature or stopping chosen on the test split? | then it is no test any more |
 # | How many training runs, with which spread? | the random seed alone moves results |
-# | Which temperature and cut-off, for each model? | one model tuned and the others not is a contest of tuning |
 # | Were samples chosen? By whom? | the best of a hundred says little about the next one |
-# | How many clips, how long, from how many pieces? | the ceiling and the interval depend on it |
-# | Is there a ceiling (real against real) and a floor? | a number alone cannot be read |
-# | Loss: nats or bits; per row, note or token? Padding in the mean? | else two losses cannot be compared |
-# | Can the measures see what is claimed? | "better structure", shown by pitch-class entropy |
-# | Was there a search for copies, and what does held-out music score? | held-out music has some, too |
-# | Listeners: how many, who, blind, the same clips for all, which power? | this notebook |
-# | Which failures are shown? | everyone has some |
+# | How many clips, from how many pieces; which ceiling and floor? | a number alone cannot be read |
+# | Listeners: how many, who, the same clips for all, which power? | this notebook |
 #
 # ## Summary
 #
-# - A measure raises alarms and says where; a good value proves little. Ask what it cannot notice.
-# - Spoil real music and see: upside down, or without dynamics, it passes all eight measures. Some alarms come through a
-#   side door.
-# - Overlap area: one common grid with tails, a ceiling of real against real with *the same number of clips*, a floor,
-#   the lowest measure beside the mean. Overlap of distances forgives a model that always writes the average.
-# - For an interval draw pieces, not clips. Say what was drawn independently, and how many of it.
-# - The likelihood sees order and direction. Its judge is partial to its own music, and loves dullness.
-# - Count collapses and copies. An instrument that finds nothing must show that it can find a thief.
-# - A blind test with ten guesses finds little. Plan forty for a listener who is right 7 in 10, other clips for
-#   everyone, and an interval in the report.
+# - A measure raises alarms; a good value proves little. *Upside down* passes all eight.
+# - Overlap area needs one grid, a ceiling with *the same number of clips*, and a floor.
+# - For an interval draw pieces, not clips.
+# - The likelihood sees order, but prefers its own music, and dullness.
+# - Show that a search for copies can find a thief.
+# - Plan forty guesses for a listener who is right 7 in 10, with other clips for everyone.
 #
 # ## Quiz
 
@@ -1207,57 +1102,33 @@ test
 #
 # <details><summary>Answer</summary>
 #
-# The ceiling rises with the number of clips. Real music from 20 clips would not reach 0.90 either; the ceiling must be
-# computed with 20 clips.
+# The ceiling rises with the number of clips, so it must be computed with 20 clips, too.
 #
 # </details>
 #
-# **2.** All eight measures of a model lie within the range of real music. Which of these may still be true: it plays
-# every piece backwards; all notes are equally loud; it plays twice as many notes?
-#
-# <details><summary>Answer</summary>
-#
-# The first two. No measure of the eight reads loudness, and none knows the direction of time (at most it notices that
-# beginnings and ends of notes are spread differently). Twice as many notes is what the density is there for.
-#
-# </details>
-#
-# **3.** Model X has an NLL of 2.1 nats per row on *its own* music, model Y has 2.6 on its own. Does X write better
+# **2.** Model X has an NLL of 2.1 nats per frame on *its own* music, model Y has 2.6 on its own. Does X write better
 # music?
 #
 # <details><summary>Answer</summary>
 #
-# It does not follow. It says that X expects less surprise, and duller music has less of it: cold coins that stand still
-# have the lowest NLL of all. Compare the NLL on *real, held-out* music.
+# It does not follow, because duller music surprises less. Compare the NLL on *real, held-out* music.
 #
 # </details>
 #
-# **4.** You cut 10 held-out pieces into 30 clips each and draw 300 clips for a bootstrap. What is wrong with the
-# interval?
-#
-# <details><summary>Answer</summary>
-#
-# It is too narrow. Clips of one piece are alike, so these are hardly 300 independent ones. Draw the 10 pieces, each
-# with all its clips; and ten are few.
-#
-# </details>
-#
-# **5.** Ten listeners hear the same ten clips, and together 62 of 100 guesses are right. Luck has 62 or more of 100 in
+# **3.** Ten listeners hear the same ten clips, and together 62 of 100 guesses are right. Luck has 62 or more of 100 in
 # 1 of 100 tests. Is the difference shown?
 #
 # <details><summary>Answer</summary>
 #
-# Not by this. The listeners heard the same clips, so their guesses are not independent: a few clips that sound real to
-# everybody are enough for such a result. Draw anew who made each clip (a permutation test), or give everyone other
-# clips.
+# No. Their guesses are not independent, so a few clips that sound real to everybody are enough. Draw anew who made each
+# clip, or give everyone other clips.
 #
 # </details>
 
 # %% [markdown]
 # ## Exercises
 #
-# Put your code in place of the `...` and run the cell: it says "right" when it is. Give numbers as Python computes
-# them, not rounded: 1 part in 10,000 is the most that an answer may be off. Solutions are in the notebook
+# Put your code in place of the `...` and run the cell. Do not round. Solutions are in
 # [A6_solutions](A6_solutions.ipynb).
 #
 # **1 (easy).** Eight notes: four C, two E, one G, one B. What is their pitch-class entropy, in bits?
@@ -1287,9 +1158,9 @@ check("A5.3", likely)
 
 # %% [markdown]
 # **4 (medium).** A measure that notices *all equally loud*: the standard deviation of the loudness of the notes, as the
-# values of a roll in the rows in which notes begin (numpy's `std`, which divides by n). Compute it for `some_clip`, as
-# one number. (A note begins where a key is down and was not in the row before; before the first row there is silence.)
-# Then put it to `sets`.
+# values of a roll in the frames in which notes begin (numpy's `std`, which divides by n). Compute it for `some_clip`,
+# as one number. A note begins where a key is down and was not in the frame before; before the first frame there is
+# silence. Then put it to `sets`.
 
 # %%
 some_clip = B[0]
@@ -1308,32 +1179,24 @@ enough_guesses = ...
 check("A5.5", enough_guesses)
 
 # %% [markdown]
-# **6 (open).** Invent a measure that notices *upside down*, or *seconds shuffled*. (What does a bass do that a melody
-# does not? What happens at the end of a phrase?) Put it as a ninth column into the table. Does it stay silent at *three
-# keys up*? And what will it be blind to?
+# **6 (open).** Invent a measure that notices *upside down*, or *seconds shuffled*, and put it as a ninth column into
+# the table. What does a bass do that a melody does not? Does it stay silent at *three keys up*?
 #
 # ## Next
 #
-# [05_generation_and_playback](05_generation_and_playback.ipynb) has the studio in which you make clips for a test of
-# your own, and `benchmarks/music.py` the tables for whole sets of models. [A6_solutions](A6_solutions.ipynb) has the
-# exercises, solved.
+# [05_generation_and_playback](05_generation_and_playback.ipynb) has the studio, in which you make clips for a test of
+# your own.
 #
 # ## References
 #
-# - Li-Chia Yang and Alexander Lerch, *On the evaluation of generative models in music*, Neural Computing and
-#   Applications 32, 2020 (online 2018): the overlap area. Its first code:
-#   [mgeval](https://github.com/RichardYang40148/mgeval).
-# - Shih-Lun Wu and Yi-Hsuan Yang, *The Jazz Transformer on the Front Line*, ISMIR 2020,
-#   [arXiv 2008.01307](https://arxiv.org/abs/2008.01307): entropy and grooving similarity.
-# - Olof Mogren, *C-RNN-GAN*, 2016, [arXiv 1611.09904](https://arxiv.org/abs/1611.09904): scale consistency. Hao-Wen
-#   Dong et al., *MuseGAN*, AAAI 2018, [arXiv 1709.06298](https://arxiv.org/abs/1709.06298): qualified notes. Hao-Wen
-#   Dong et al., *MusPy*, ISMIR 2020, [arXiv 2008.01951](https://arxiv.org/abs/2008.01951): a library of such measures.
+# - Li-Chia Yang and Alexander Lerch, *On the evaluation of generative models in music*, 2020: the overlap area. Its
+#   first code: [mgeval](https://github.com/RichardYang40148/mgeval).
+# - Shih-Lun Wu and Yi-Hsuan Yang, *The Jazz Transformer on the Front Line*, 2020, [arXiv
+#   2008.01307](https://arxiv.org/abs/2008.01307): entropy and grooving similarity.
+# - Olof Mogren, *C-RNN-GAN*, 2016, [arXiv 1611.09904](https://arxiv.org/abs/1611.09904): scale consistency.
+# - Hao-Wen Dong et al., *MuseGAN*, AAAI 2018, [arXiv 1709.06298](https://arxiv.org/abs/1709.06298): qualified notes.
 # - Lucas Theis, Aäron van den Oord and Matthias Bethge, *A note on the evaluation of generative models*, ICLR 2016,
-#   [arXiv 1511.01844](https://arxiv.org/abs/1511.01844): likelihood and the look of samples can disagree.
-# - Ari Holtzman et al., *The Curious Case of Neural Text Degeneration*, ICLR 2020,
-#   [arXiv 1904.09751](https://arxiv.org/abs/1904.09751): the likeliest text repeats itself.
-# - Bradley Efron, *Bootstrap Methods: Another Look at the Jackknife*, The Annals of Statistics 7, 1979.
-# - C. J. Clopper and E. S. Pearson, *The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial*,
-#   Biometrika 26, 1934.
-# - Herbert H. Clark, *The Language-as-Fixed-Effect Fallacy*, Journal of Verbal Learning and Verbal Behavior 12, 1973:
-#   why the same items for all are a trap.
+#   [arXiv 1511.01844](https://arxiv.org/abs/1511.01844).
+# - Bradley Efron, *Bootstrap Methods*, The Annals of Statistics 7, 1979. C. J. Clopper and E. S. Pearson, *The Use of
+#   Confidence or Fiducial Limits*, Biometrika 26, 1934.
+# - Herbert H. Clark, *The Language-as-Fixed-Effect Fallacy*, 1973.
