@@ -5,7 +5,8 @@ CONSTRAINTS ?= constraints.txt
 TORCH_INDEX ?=
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-export OMP_WAIT_POLICY ?= PASSIVE  # also where a notebook imports torch first; see midigen_utils/__init__.py
+# Also where a notebook imports torch before the package; see midigen_utils/__init__.py.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo notebooks lab render html student data train generate live doctor test test-notebooks test-slow test-browser mutants lint check clean
