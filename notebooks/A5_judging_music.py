@@ -940,9 +940,9 @@ for p in (0.9, 0.8, 0.7, 0.6):
     print(f"right {10 * p:.0f} in 10: the power is 0.8 or more from {enough:3d} guesses on")
 
 # %% [markdown]
-# **Finding.** Ten guesses have a power of 0.15, so the test misses a listener who does hear the difference in six cases
-# of seven. She needs 42 guesses for the usual power of 0.8 (dotted), and at 6 in 10 it takes 169. "Listeners could not
-# tell our music from Bach" is cheap to have: ask few people few questions.
+# **Finding.** Ten guesses have a power of 0.15, so in six cases of seven the test misses a listener who does hear the
+# difference. She needs 42 guesses for the usual power of 0.8 (dotted), and at 6 in 10 it takes 169. "Listeners could
+# not tell our music from Bach" is cheap to have: ask few people few questions.
 #
 # ### What ten guesses say
 #
@@ -987,8 +987,8 @@ print(f"luck has 10 of 10 right in {100 * at_least(10, 10, 0.5):.1f} of 100 test
 assert round(100 * (1 - (1 - 0.5**10) ** 10), 1) == 1.0
 
 # %% [markdown]
-# **Finding.** Luck has 55 or more of 100 right in 18 of 100 tests, so the pooled result hides the expert, whose 10 of
-# 10 luck has in 0.1. Show a dot for every listener.
+# **Finding.** Luck has 55 or more of 100 right in 18 of 100 tests, so the pooled result hides the expert, although luck
+# has 10 of 10 in only 0.1. Show a dot for every listener.
 #
 # **3. The same clips for all.** Suppose that nobody hears a difference, but some clips *sound* real to everybody,
 # whoever made them. On the same ten clips all are right together and wrong together (Clark 1973). *Predict:* the pooled
