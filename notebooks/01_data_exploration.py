@@ -498,7 +498,7 @@ finding(four > 0.7, f"exactly four keys sound in {100 * four:.1f} % of the frame
 
 # %%
 (MIDI_DATA / "generated").mkdir(parents=True, exist_ok=True)
-fig.savefig(MIDI_DATA / "generated" / "01_keys_that_sound.png")  # yours to keep: what four voices are, beside ten fingers
+fig.savefig(MIDI_DATA / "generated" / "01_keys_that_sound.png")  # yours to keep
 
 # %% [markdown]
 # **Finding.** Four voices give four keys: exactly four sound in 82.4 % of the frames. Pianists with a pedal reach ten
