@@ -55,8 +55,8 @@ listen(load_model("bach"), "A MusicMamba that read Bach for an hour")
 # ## Six words
 #
 # - A **MIDI file** says which key went down, when, how hard, and when it came up again. It holds no sound.
-# - A **piano roll** is that as a table: a *frame* (a row) for each sixteenth of a second, a column for each of the 88
-#   keys.
+# - A **piano roll** is that as a table: a *frame* (a row) for each sixteenth of a second (not a sixteenth note), a
+#   column for each of the 88 keys.
 # - A **chorale** is a hymn in four voices. Bach set more than three hundred; the package music21, which this course
 #   installs, brings them along.
 # - **MAESTRO** is a collection of 1,276 performances by concert pianists, recorded from the keys. It is a download.
@@ -106,11 +106,11 @@ player(music, seed_frames=len(seed), title="My first composer", composer=f"goes 
 #
 # ## One composer that grows
 #
-# Notebooks 02 to 04 change one thing at a time and train it again for the same forty seconds; 05 changes three and
-# trains six times as long. The change stays if the composer then predicts chorales that it has not read better than
-# before. If not, its figure stays in the table, and the composer goes on as it was. This is the whole table, recorded
-# on Bach with three random beginnings each; ± is half the range of the three. Learning rates were chosen on the same
-# validation pieces, so all figures are a little flattering.
+# Notebooks 02 to 04 change one thing at a time and train it again for the same forty seconds; 05 adds loudness and
+# transposition, and trains six times as long. The change stays if the composer then predicts chorales that it has not
+# read better than before. If not, its figure stays in the table, and the composer goes on as it was. This is the whole
+# table, recorded on Bach with three random beginnings each; ± is half the range of the three. Learning rates were
+# chosen on the same validation pieces, so all figures are a little flattering.
 
 # %% tags=["nbval-ignore-output"]
 print_composers(composer_table())

@@ -87,7 +87,9 @@ print(letters, "format", kind, "tracks", tracks, "ticks per quarter note", ticks
 figure("midi_event")
 
 # %% [markdown]
-# The drawing counts 480 ticks to a quarter note, as many files do; ours has 500. The first such event of our piece:
+# The drawing counts 480 ticks to a quarter note, as many files do; ours has 500. The quarter note of a performed file
+# is a unit of time, not the one in the score: here it lasts half a second, and the quarter notes that you hear last
+# about 0.8 s. The first such event of our piece:
 
 # %% tags=["nbval-check-output"]
 at = data.index(0x90)
@@ -115,9 +117,9 @@ for note in played[:10]:
     print(f"{note.start:6.3f}  {note.end:6.3f}  {note.pitch:6d}  {note_name(note.pitch):4s}  {note.velocity:6d}")
 
 # %% [markdown]
-# The first four notes begin within 5 thousandths of a second: a chord of four voices. They do not begin at *exactly* the
-# same time, and the velocities differ by up to 11, because people play like that. These files pretend: Bach's scores
-# say nothing about loudness or touch, so they are *performed by rule*. Phrases swell and fade, the melody is on
+# The first four notes begin within 5 thousandths of a second: a chord of four voices. They do not begin at *exactly*
+# the same time, and the velocities differ by up to 11, because people play like that. These files pretend: Bach's
+# scores say nothing about loudness or touch, so they are *performed by rule*. Phrases swell and fade, the melody is on
 # average a little louder, and the timing spreads by some milliseconds. MAESTRO's files are real performances, recorded
 # from the keys of a concert grand.
 #
@@ -181,7 +183,7 @@ check("01.1", longest, notes)
 #
 # One piece shows what a file holds; what is *usual* only many pieces show. They come in three **splits**: the model
 # learns from `train`; `validation` tells us when to stop and which settings are better; `test` is looked at once, at
-# the end.
+# the end: for the networks that come with the course, in `docs/results.md`. The notebooks use `validation`.
 
 # %% tags=["nbval-check-output"]
 print("split       pieces   hours  longest (min)")
@@ -367,10 +369,10 @@ notes_per_second = ...
 check("01.3", notes_per_second, every)
 
 # %% [markdown]
-# **Exercise 01.5 (medium).** Which step do the tops of the onsets take most often, in semitones (keys, black and white)?
-# Notes that start within 0.05 s of the note before belong to the same chord; its top is the highest of those. Leave out
-# steps of 0. The tops are nearly the melody. Where the melody holds a note and another voice moves, they are not: look
-# for leaps that nobody could sing.
+# **Exercise 01.5 (medium).** Which step do the tops of the onsets take most often, in semitones (keys, black and
+# white)? Notes that start within 0.05 s of the note before belong to the same chord; its top is the highest of those.
+# Leave out steps of 0. The tops are nearly the melody. Where the melody holds a note and another voice moves, they are
+# not: look for leaps that nobody could sing.
 
 # %%
 step = ...
@@ -408,8 +410,8 @@ _ = ax.set(xlabel="time (s)", ylabel="keys down", title=piece.title, xlim=(0, 15
 assert count[-1] == 0 and count.min() >= 0
 
 # %% [markdown]
-# **Exercise 01.4 (medium).** How many keys of our piece are down on average, from its first event to its last? Weigh each
-# entry of `count` with the time until the next.
+# **Exercise 01.4 (medium).** How many keys of our piece are down on average, from its first event to its last? Weigh
+# each entry of `count` with the time until the next.
 
 # %%
 mean_keys = ...
@@ -596,7 +598,8 @@ print(f"{len(files)} files, {len(together.start):,} notes: nothing wrong found")
 # %% [markdown]
 # ## Exercises
 #
-# Exercises 01.1 to 01.10 stand above; their solutions are in the notebook [A6_solutions](A6_solutions.ipynb). One is left:
+# Exercises 01.1 to 01.10 stand above; their solutions are in the notebook [A6_solutions](A6_solutions.ipynb). One is
+# left:
 #
 # **Open.** Put the files of a composer or a style that you like into a folder and run this notebook with
 # `CORPUS = "path/to/folder"`. Which of the figures differ most from MAESTRO's, and can you hear why?

@@ -138,8 +138,7 @@ assert np.isclose(one_stride, bucket(x, a, h=h_before)[-1])
 # %% [markdown]
 # An LSTM's state leaks and fills as well, but how much depends on what was read from it one frame before, through a
 # tanh. For that there is no such formula. Still, it can be computed for all frames at once: DEER, ELK and ParaRNN
-# guess all states of a window, and correct the guess by Newton's method, a few times. A bucket needs no
-# guess.
+# guess all states of a window, and correct the guess by Newton's method, a few times.
 #
 # ## Δ, the bucket's own clock
 #
@@ -363,7 +362,8 @@ finding(dt[:LENGTH][symbol].min() > 5 * dt[:LENGTH][~symbol].max(), "The clock n
 #
 # ## The selective scan
 #
-# Now in full. D channels have N buckets each, and Δ, B and C are different in every frame:
+# Now in full. (Who wants the race first may skip to it.) D channels have N buckets each, and Δ, B and C are different
+# in every frame:
 #
 # $$h_t = e^{\Delta_t A} \, h_{t-1} + \Delta_t B_t x_t \qquad\qquad y_t = C_t \, h_t$$
 #
@@ -375,7 +375,7 @@ finding(dt[:LENGTH][symbol].min() > 5 * dt[:LENGTH][~symbol].max(), "The clock n
 # | B, C | `B`, `C` | how the input enters the buckets, how the output is read | `(B, L, N)` |
 # | h | `h` | the state: what is in the buckets | `(B, N, D)` |
 #
-# The letter B means both the batch, in shapes, and a matrix, in every paper. `unsqueeze` inserts an axis of length 1,
+# The letter B means both the batch, in shapes, and a matrix. `unsqueeze` inserts an axis of length 1,
 # so that a `(B, L, 1, D)` times an `(N, D)` is a `(B, L, N, D)`.
 
 
@@ -825,7 +825,7 @@ figure("delta_phrase")
 # **Finding.** Head 3 of block 3 forgets half within 1.16 s in its most forgetful frames, and in 144.6 s at the pace of
 # its calmest ones. Its Δ leaps at an onset: it takes in much more than elsewhere and wipes little. Then it holds, like
 # the toy's clock between symbols. Head 8 of block 4 does the reverse: it is most forgetful, at 0.11 s, while notes are
-# held, and calm, at 41.3 s, where they begin. To prove what they are for, one would have to switch the heads off.
+# held, and calm, at 41.3 s, where they begin.
 #
 # The caveat: B and C choose, too. And onsets of a chorale fall on the beat, so a head that seems to follow onsets may
 # follow the beat.
@@ -840,7 +840,7 @@ figure("delta_phrase")
 #   of the symbols, and a fixed one does not.
 # - The scan is recurrent: whole = halves = steps. It can also be computed in parallel.
 # - The race: after 40 seconds of processor time the LSTM is 0.12 nats per frame ahead of Mamba-2, the mean of three;
-#   after the same number of frames it is not ahead. The composer stays an LSTM.
+#   after the same number of frames, in one run, it is not ahead. The composer stays an LSTM.
 # - What is older than some seconds is worth 8 % to Bach's network, and nothing to those of the race.
 # - Its heads share the work: at an onset the Δ of some leaps, and that of others falls.
 

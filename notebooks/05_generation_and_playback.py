@@ -231,8 +231,8 @@ finding(lambda: cold.mean() > hot.mean() + 2.5, "Cold chords keep more to one sc
 # 5.15.
 #
 # **Finding.** For chords the rule of thumb is right in direction, but the effect is small: at 0.5 they have 86.8 % of
-# their notes in one scale, at 0.8 85.5 %, at 1.0 82.7 % and at 1.2 82.1 %. Bach has 95.4 %, so none of the five makes
-# this composer as tonal as he is.
+# their notes in one scale, at 0.8 85.5 %, at 1.0 82.7 % and at 1.2 82.1 %. Bach has 95.4 %, so none of the five keeps
+# this composer to one scale as he does.
 #
 # For independent keys it is wrong. There the temperature leads from standstill to bustle, and the high share
 # in scale at 0.5 means little, because a handful of notes always fits some scale. One caveat: a scale is one side of
@@ -679,9 +679,9 @@ finding(
 # **Finding.** Bach with his seconds shuffled reaches 0.76, and with his pitches shuffled 0.74. That is more than
 # composer 05, and about as much as Bach's network.
 #
-# Nobody would take shuffled seconds for Bach. So a low overlap says that something is wrong, and where; a high one
-# says little, because these measures do not hear order. The caveat: ± is over ten ways to deal the pieces into
-# halves, and each network had one take at every place.
+# Nobody would take shuffled seconds for Bach. So a low overlap says that something is wrong, and where; a high one says
+# little, because these measures hear neither order nor harmony: no cadence, no leading note, no parallel fifths. The
+# caveat: ± is over ten ways to deal the pieces into halves, and each network had one take at every place.
 #
 # **Exercise 05.7 (medium).** Write a measure of your own: how many notes begin together, in the mean over the frames
 # of `clip` in which a note begins. (What sounds in its first frame begins there.) Once it is right, the cell prints it
@@ -800,7 +800,7 @@ finding(
 #
 # So no copying shows in exact runs. Cadences and scales belong to everyone, and the better a network knows the style,
 # the more of them it shares. The caveat: only exact runs are found. A passage with one note changed counts as two
-# shorter ones.
+# shorter ones, and because the steps run through all voices, a hymn tune under new harmony is not found.
 #
 # ## What is missing
 #
