@@ -285,6 +285,13 @@ def lit(page, kind="you"):
     return page.locator(f".key.{kind}").evaluate_all("keys => keys.map((key) => +key.dataset.pitch)")
 
 
+def spectrogram(sound, rate, seconds=0.05):
+    """Magnitudes in slices of a stereo sound: a note that begins a millisecond later looks nearly the same."""
+    size = round(seconds * rate)
+    slices = sound.mean(axis=1)[: len(sound) // size * size].reshape(-1, size)
+    return np.abs(np.fft.rfft(slices * np.hanning(size)))
+
+
 def test_a_duet_is_answered_as_long_and_saved_as_it_was_heard(open_live, tmp_path):
     page = open_live()
     page.locator("#wait").select_option("0.5")
@@ -308,8 +315,8 @@ def test_a_duet_is_answered_as_long_and_saved_as_it_was_heard(open_live, tmp_pat
         heard = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2) / 32767
     assert len(heard) / rate == pytest.approx(notes.end.max() + TAIL, abs=0.01)
     piano = numpy_piano(notes, rate)[: len(heard)]  # of the notes in the MIDI file, whose times are rounded to ms
-    quiet, loud = np.abs(heard).max(), np.corrcoef(piano.ravel(), heard[: len(piano)].ravel())[0, 1]
-    assert quiet == pytest.approx(PEAK, abs=0.01) and loud > 0.9
+    assert np.abs(heard).max() == pytest.approx(PEAK, abs=0.01)
+    assert np.corrcoef(*(spectrogram(sound, rate).ravel() for sound in (piano, heard[: len(piano)])))[0, 1] > 0.9
 
 
 def test_the_answer_begins_at_once_however_long_one_has_played(open_live):
