@@ -31,7 +31,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judge import SABOTAGE, holds, judge, scale
 
 from midigen_utils.config import MIDI_CONFIG, NUM_PITCHES, SEQUENCE_LENGTH
 from midigen_utils.data.corpus import load_corpus, load_maestro
@@ -291,6 +290,8 @@ def print_judge(sets, pieces):
     `pieces` has the piece of each clip of the second set, `(N,)` int.
     """
 
+    from judge import SABOTAGE, holds, judge, scale
+
     def by_piece(clips):
         return [list(clips[pieces == piece]) for piece in np.unique(pieces)]
 
@@ -320,6 +321,8 @@ def read_models(texts, parser):
 
 def main():
     """Print what runs where, then the tables."""
+    from judge import SABOTAGE  # here, because notebook A5 runs this file alone for its measures
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", required=True, metavar="NAME=CHECKPOINT")
     parser.add_argument("--data", type=Path, help="folder that holds maestro-v3.0.0, for --corpus maestro")
