@@ -362,8 +362,8 @@ finding(dt[:LENGTH][symbol].min() > 5 * dt[:LENGTH][~symbol].max(), "The clock n
 #
 # ## The selective scan
 #
-# Now in full. (Who wants the race first may skip to it.) D channels have N buckets each, and Δ, B and C are different
-# in every frame:
+# Now in full. (For the race, skip to **Mamba-2** before it.) D channels have N buckets each, and Δ, B and C are
+# different in every frame:
 #
 # $$h_t = e^{\Delta_t A} \, h_{t-1} + \Delta_t B_t x_t \qquad\qquad y_t = C_t \, h_t$$
 #

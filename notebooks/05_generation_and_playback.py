@@ -677,8 +677,8 @@ finding(
 # scale: 0.62 for Bach's network, 0.53 for composer 05. In 03 it is long notes, 0.28.
 #
 # **Finding.** Bach with his seconds shuffled reaches 0.76, and with his pitches shuffled 0.74. That is more than
-# composer 05, and about as much as Bach's network. Both lose it nearly in one measure, the keys down (0.43 and 0.22),
-# because moved notes overlap or merge; in the other five they score about as Bach does.
+# composer 05, and about as much as Bach's network. Both lose most of it in one measure, the keys down (0.43 and 0.22),
+# because moved notes overlap or merge; shuffled seconds also cut long notes short (0.77).
 #
 # Nobody would take shuffled seconds for Bach. So a low overlap says that something is wrong, and where; a high one says
 # little, because these measures hear neither order nor harmony: no cadence, no leading note, no parallel fifths. The
